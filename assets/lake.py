@@ -1,0 +1,282 @@
+"""The lakehouse: the only place, besides dbt's profile, that opens DuckLake.
+
+A SQLite catalogue takes one writer at a time, so every write transaction holds one lock that works across
+processes; reads take none and are never blocked. Each write is one transaction, thus one snapshot.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import duckdb
+import pandas as pd
+from filelock import FileLock, Timeout
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from models.errors import LakeError, LakeFullError, LakeLockedError
+from models.schema import TABLES, Table
+
+BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "replayed_at", "built_at", "seconds")
+"""Columns that say when or by which file a row came; two runs over the same input may differ in them."""
+
+_WRITE_ATTEMPTS = 5
+_BUSY = ("database is locked", "transaction conflict", "could not serialize", "failed to commit ducklake")
+_FULL = ("no space left on device", "disk quota exceeded", "database or disk is full")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Written(Generic[Result]):
+    """What a write returned, and the snapshot that it made."""
+
+    value: Result
+    snapshot: int
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A DuckLake catalogue and the folder with its Parquet files."""
+
+    catalogue: str
+    """`sqlite:/path/catalogue.sqlite`, or `postgres:` and a libpq connection string."""
+
+    data_path: Path
+    """Folder of the Parquet files."""
+
+    lock_path: Path
+    """File whose lock a writer holds."""
+
+    lock_timeout_s: float = 60.0
+    """How long a writer waits for the lock before it gives up."""
+
+    memory_limit: str = "2GB"
+    """Memory of one connection; beyond it DuckDB spills to disk beside the data."""
+
+    @contextmanager
+    def connect(self, *, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a connection in which the lake is the default database.
+
+        Args:
+            snapshot: Read the lake as it was at this snapshot.
+
+        Raises:
+            LakeError: the catalogue cannot be opened.
+        """
+        connection = duckdb.connect(":memory:")
+        try:
+            self._attach(connection, snapshot)
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the write lock; it may be taken again by the same lock object only.
+
+        Raises:
+            LakeLockedError: another process held it for longer than `lock_timeout_s`.
+        """
+        self.lock_path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.lock_path, timeout=self.lock_timeout_s, is_singleton=True):
+                yield
+        except Timeout as error:
+            raise LakeLockedError(
+                f"another process has held the write lock {self.lock_path} for over {self.lock_timeout_s:g} s; "
+                "wait for its run to end (`freshet status` shows runs), or stop that process"
+            ) from error
+
+    def write(self, work: Callable[[duckdb.DuckDBPyConnection], Result], *, message: str) -> Written[Result]:
+        """Run `work` in one transaction, under the lock; it is run again from its start after a conflict.
+
+        Args:
+            work: Writes through the connection it gets. It must not have effects outside the lake, since it may
+                run more than once.
+            message: Commit message, readable in the snapshots of the lake.
+
+        Raises:
+            LakeLockedError: the lock or the catalogue stayed busy.
+            LakeFullError: the disk is full; nothing was committed.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(_is_busy),
+            stop=stop_after_attempt(_WRITE_ATTEMPTS),
+            wait=wait_exponential(multiplier=0.2, max=5),
+            reraise=True,
+        )
+        with self.lock():
+            try:
+                return retrying(self._transaction, work, message)
+            except duckdb.Error as error:
+                raise _explained(error, self) from error
+
+    def create_tables(self) -> None:
+        """Create the schemas, the tables of `models.schema` and the unnested view of the lists, where missing."""
+
+        def create(connection: duckdb.DuckDBPyConnection) -> None:
+            for schema in sorted({table.schema for table in TABLES}):
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            for table in TABLES:
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {table.qualified_name} ({_column_sql(table)})")
+            connection.execute(_TOP_K_ITEMS_VIEW)
+
+        self.data_path.mkdir(parents=True, exist_ok=True)
+        self.write(create, message="create tables")
+
+    def frame(self, sql: str, parameters: Sequence[Any] | None = None, *, snapshot: int | None = None) -> pd.DataFrame:
+        """Result of a query as a frame."""
+        with self.connect(snapshot=snapshot) as connection:
+            return connection.execute(sql, parameters or []).df()
+
+    def replace_table(self, table: Table, frame: pd.DataFrame, *, message: str = "") -> int:
+        """Replace all rows of a table in one transaction and return the snapshot.
+
+        Raises:
+            LakeError: a column of the table is missing from the frame.
+        """
+        missing = [name for name in table.column_names if name not in frame.columns]
+        if missing:
+            raise LakeError(f"cannot write {table.qualified_name}: the frame lacks {', '.join(missing)}")
+
+        def replace(connection: duckdb.DuckDBPyConnection) -> None:
+            connection.execute(f"DELETE FROM {table.qualified_name}")
+            append_frame(connection, table, frame)
+
+        return self.write(replace, message=message or f"replace {table.qualified_name}").snapshot
+
+    def fingerprint(self, table: str, *, exclude: Sequence[str] = BOOKKEEPING, where: str = "true") -> str:
+        """Hash of a table's content, whatever the order of its rows; `absent` for a table that is not there."""
+        with self.connect() as connection:
+            schema, name = table.split(".")
+            columns = connection.execute(
+                "SELECT column_name FROM information_schema.columns "
+                "WHERE table_catalog = 'lake' AND table_schema = ? AND table_name = ? ORDER BY ordinal_position",
+                [schema, name],
+            ).fetchall()
+            kept = ", ".join(f'"{column}"' for (column,) in columns if column not in exclude)
+            if not columns:
+                return "absent"
+            sql = f"SELECT count(*), coalesce(sum(hash({kept})::HUGEINT), 0) FROM {table} WHERE {where}"
+            rows, total = connection.execute(sql).fetchall()[0]
+        return f"{rows}-{total:x}"
+
+    def current_snapshot(self) -> int:
+        """Id of the newest snapshot."""
+        with self.connect() as connection:
+            return _snapshot_of(connection)
+
+    def remove_orphans(self) -> int:
+        """Delete data files that no snapshot knows, left by a process killed before its commit.
+
+        Only safe where every writer takes this lock, as with a SQLite catalogue.
+
+        Returns:
+            Number of files deleted.
+        """
+        with self.lock(), self.connect() as connection:
+            return len(
+                connection.execute("CALL ducklake_delete_orphaned_files('lake', cleanup_all => true)").fetchall()
+            )
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
+        store = "postgres_scanner" if self.catalogue.startswith("postgres:") else "sqlite_scanner"
+        connection.execute(f"LOAD '{extension_file('ducklake')}'; LOAD '{extension_file(store)}'")
+        spill = self.data_path.parent / "spill"
+        connection.execute(f"SET memory_limit = '{self.memory_limit}'; SET temp_directory = '{spill}'")
+        Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
+        options = [f"DATA_PATH '{self.data_path}/'", "DATA_INLINING_ROW_LIMIT 0"]
+        if snapshot is not None:
+            options = [f"SNAPSHOT_VERSION {snapshot}"]
+        location = self.catalogue.replace("'", "''")
+        try:
+            connection.execute(f"ATTACH 'ducklake:{location}' AS lake ({', '.join(options)})")
+        except duckdb.Error as error:
+            raise _explained(error, self) from error
+        connection.execute("USE lake")
+
+    def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], Result], message: str) -> Written[Result]:
+        with self.connect() as connection:
+            connection.execute("BEGIN")
+            try:
+                value = work(connection)
+                connection.execute("CALL lake.set_commit_message('freshet', ?)", [message])
+                connection.execute("COMMIT")
+            except BaseException:
+                _roll_back(connection)
+                raise
+            return Written(value, _snapshot_of(connection))
+
+
+def append_frame(connection: duckdb.DuckDBPyConnection, table: Table, frame: pd.DataFrame) -> None:
+    """Insert a frame's rows into a table by column name, in the frame's order."""
+    if frame.empty:
+        return
+    connection.register("appended", frame)
+    names = ", ".join(f'"{name}"' for name in table.column_names)
+    values = ", ".join(f'CAST("{column.name}" AS {column.type})' for column in table.columns)
+    connection.execute(f"INSERT INTO {table.qualified_name} ({names}) SELECT {values} FROM appended")
+    connection.unregister("appended")
+
+
+def extension_file(name: str) -> Path:
+    """Path of a DuckDB extension that a package brought, so that nothing is downloaded.
+
+    Raises:
+        LakeError: the package is not installed, or is for another version of DuckDB.
+    """
+    package = f"duckdb_extension_{name}"
+    spec = importlib.util.find_spec(package)
+    wanted = f"pip install {package.replace('_', '-')}=={duckdb.__version__}"
+    if spec is None or not spec.submodule_search_locations:
+        raise LakeError(f"the DuckDB extension {name} is missing; run `{wanted}`")
+    file = (
+        Path(spec.submodule_search_locations[0]) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    )
+    if not file.exists():
+        raise LakeError(f"the DuckDB extension {name} is not for DuckDB {duckdb.__version__}; run `{wanted}`")
+    return file
+
+
+def _column_sql(table: Table) -> str:
+    return ", ".join(f'"{c.name}" {c.type}{" NOT NULL" if c.is_required else ""}' for c in table.columns)
+
+
+def _snapshot_of(connection: duckdb.DuckDBPyConnection) -> int:
+    return int(connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()[0][0])
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    try:
+        connection.execute("ROLLBACK")
+    except duckdb.Error:
+        # A failed COMMIT has ended the transaction already; the error that led here is the one to report.
+        return
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, duckdb.Error) and any(text in str(error).lower() for text in _BUSY)
+
+
+def _explained(error: duckdb.Error, lake: Lake) -> LakeError:
+    text = str(error)
+    if any(sign in text.lower() for sign in _FULL):
+        return LakeFullError(f"no space left under {lake.data_path}; free some and run again, nothing was committed")
+    if _is_busy(error):
+        return LakeLockedError(f"the catalogue {lake.catalogue} stayed locked by another program: {text}")
+    return LakeError(f"the lake refused: {text}")
+
+
+_TOP_K_ITEMS_VIEW = """
+CREATE VIEW IF NOT EXISTS serving.top_k_items AS
+SELECT
+    surface, user_id, position AS rank, entry.item_id, entry.score, entry.source, entry.reason,
+    model_version, generated_at, expires_at
+FROM (
+    SELECT *, unnest(items) AS entry, unnest(range(1, len(items) + 1)) AS position
+    FROM serving.top_k
+)
+"""

@@ -1,0 +1,1 @@
+"""Recommendation code without orchestration: arrays, frames and modules in; arrays, frames and files out."""

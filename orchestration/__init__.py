@@ -1,0 +1,1 @@
+"""Settings, resource instances, jobs, schedules, sensors and the `freshet` command."""

@@ -1,0 +1,1 @@
+"""Contracts, expectation suites and promotion gates: frames in, plain result objects out."""
