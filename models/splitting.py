@@ -1,0 +1,210 @@
+"""Splits of an interaction log that cannot leak: by time (the product's own) and leave-one-out (for papers).
+
+A split by time asks what the product asks: given all that happened before a moment, what comes after it?
+Leave-one-out lets the models see interactions of other users that lie in the future of a target, so its figures are
+for comparison with published ones only.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from models.errors import DataError
+from models.interactions import BoolArray, Histories, IntArray, InteractionLog, LongArray
+
+DAY_SECONDS = 86_400
+
+TargetChoice = Literal["all", "first", "last"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Relevant items by evaluated user: those of user `i` are `item_rows[start[i]:start[i + 1]]`, each once."""
+
+    start: LongArray
+    item_rows: IntArray
+
+    @property
+    def count(self) -> int:
+        """Number of evaluated users."""
+        return len(self.start) - 1
+
+    @property
+    def lengths(self) -> LongArray:
+        """Number of relevant items of each evaluated user."""
+        return np.diff(self.start)
+
+    @property
+    def rows(self) -> LongArray:
+        """Evaluated user (0-based) of each entry of `item_rows`."""
+        return np.repeat(np.arange(self.count, dtype=np.int64), self.lengths)
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """What must be predicted, and what may be known for it."""
+
+    history: InteractionLog
+    """Everything before the targets. Users without any interaction here are new."""
+    user_rows: IntArray
+    """Evaluated users, as rows of `history.user_ids`, ascending."""
+    targets: Targets
+    """Relevant items, aligned with `user_rows`."""
+    boundary: int | None = None
+    """First second of the window of the targets; None where targets are chosen by order (leave-one-out)."""
+
+    @property
+    def count(self) -> int:
+        """Number of evaluated users."""
+        return len(self.user_rows)
+
+    def histories(self, *, length: int = 200) -> Histories:
+        """Histories of the evaluated users, in the order of `user_rows`."""
+        return self.history.histories(self.user_rows, length=length)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training interactions and the two holdouts. All logs number the users alike."""
+
+    train: InteractionLog
+    validation: Holdout
+    test: Holdout
+    new_users: Holdout
+    """Users of the test window without any earlier interaction; empty for leave-one-out."""
+
+
+def temporal_boundaries(event_ats: LongArray, *, share: float = 0.1, days: int | None = None) -> tuple[int, int]:
+    """Where validation and test begin: the last two windows of the log, equally long.
+
+    Args:
+        event_ats: Seconds since 1970 UTC, in any order.
+        share: Length of each window as a share of the time span.
+        days: Length of each window in days; replaces `share`.
+
+    Returns:
+        `(validation_from, test_from)` in seconds, at midnight UTC where the windows are at least a day long. When
+        all events have one time, both are one second later, so that everything is training.
+
+    Raises:
+        DataError: there are no events, or the windows would leave nothing to train on.
+    """
+    if not len(event_ats):
+        raise DataError("there are no interactions to split; land an events file or run `freshet load`")
+    first, last = int(event_ats.min()), int(event_ats.max())
+    if first == last:
+        return last + 1, last + 1
+    window = days * DAY_SECONDS if days is not None else int((last + 1 - first) * share)
+    end = last + 1
+    if window >= DAY_SECONDS:
+        end = -(-end // DAY_SECONDS) * DAY_SECONDS
+        window = window // DAY_SECONDS * DAY_SECONDS
+    validation_from, test_from = end - 2 * window, end - window
+    if validation_from <= first:
+        raise DataError(
+            f"two windows of {window / DAY_SECONDS:g} days leave nothing to train on: the log spans "
+            f"{(last - first) / DAY_SECONDS:g} days; choose shorter windows"
+        )
+    return validation_from, test_from
+
+
+def split_by_time(
+    log: InteractionLog,
+    *,
+    validation_from: int,
+    test_from: int,
+    choice: TargetChoice = "all",
+    exclude_seen: bool = True,
+) -> Split:
+    """Split at two moments for all users at once.
+
+    Train is everything before `validation_from`. Users with a history before the window and at least one target in
+    it are evaluated; users of the test window without a history come back as `new_users`.
+
+    Args:
+        log: Interactions of all users.
+        validation_from: First second of validation.
+        test_from: First second of the test.
+        choice: All items of the window are targets, or only each user's first or last.
+        exclude_seen: Leave out targets that the user had before the window, since they would not be recommended.
+
+    Raises:
+        DataError: the boundaries are in the wrong order.
+    """
+    if validation_from > test_from:
+        raise DataError(f"validation_from ({validation_from}) must not be later than test_from ({test_from})")
+    before_validation = log.event_ats < validation_from
+    before_test = log.event_ats < test_from
+    train, history = log.select(before_validation), log.select(before_test)
+    window = before_test & ~before_validation
+    validation, _ = _holdouts(log, train, window, validation_from, choice, exclude_seen)
+    test, new_users = _holdouts(log, history, ~before_test, test_from, choice, exclude_seen)
+    return Split(train, validation, test, new_users)
+
+
+def leave_one_out(log: InteractionLog, *, exclude_seen: bool = True) -> Split:
+    """Test on each user's last interaction and validate on the last but one.
+
+    Users with fewer than three interactions stay in train whole. The history of the test holds the validation
+    interaction. Order within equal times is that of the log (its `position`).
+
+    Args:
+        log: Interactions of all users.
+        exclude_seen: Leave out users whose target already stands in their history.
+    """
+    lengths = np.diff(log.start)
+    from_end = np.repeat(log.start[1:], lengths) - 1 - np.arange(len(log.item_rows))
+    is_long = np.repeat(lengths >= 3, lengths)
+    is_test, is_validation = is_long & (from_end == 0), is_long & (from_end == 1)
+    train, history = log.select(~(is_test | is_validation)), log.select(~is_test)
+    validation, _ = _holdouts(log, train, is_validation, None, "all", exclude_seen)
+    test, new_users = _holdouts(log, history, is_test, None, "all", exclude_seen)
+    return Split(train, validation, test, new_users)
+
+
+def _holdouts(
+    log: InteractionLog,
+    history: InteractionLog,
+    window: BoolArray,
+    boundary: int | None,
+    choice: TargetChoice,
+    exclude_seen: bool,
+) -> tuple[Holdout, Holdout]:
+    """Holdouts of the users with and without history; `window` marks the interactions that may be targets."""
+    users, items = _targets(log, history, window, choice, exclude_seen)
+    has_history = np.diff(history.start)[users] > 0
+    return (
+        _holdout(history, users[has_history], items[has_history], boundary),
+        _holdout(history, users[~has_history], items[~has_history], boundary),
+    )
+
+
+def _targets(
+    log: InteractionLog, history: InteractionLog, window: BoolArray, choice: TargetChoice, exclude_seen: bool
+) -> tuple[IntArray, IntArray]:
+    """User row and item row of every target, by user and time, each pair once."""
+    users, items = log.user_rows[window], log.item_rows[window]
+    codes = pair_codes(users, items, log.item_count)
+    _, first_index = np.unique(codes, return_index=True)
+    keep = np.zeros(len(codes), dtype=bool)
+    keep[first_index] = True
+    if exclude_seen:
+        keep &= ~np.isin(codes, pair_codes(history.user_rows, history.item_rows, log.item_count))
+    users, items = users[keep], items[keep]
+    if choice != "all" and len(users):
+        changes = users[1:] != users[:-1]
+        edge = np.concatenate([[True], changes]) if choice == "first" else np.concatenate([changes, [True]])
+        users, items = users[edge], items[edge]
+    return users, items
+
+
+def _holdout(history: InteractionLog, users: IntArray, items: IntArray, boundary: int | None) -> Holdout:
+    user_rows, counts = np.unique(users, return_counts=True)
+    start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Holdout(history, user_rows.astype(np.int32), Targets(start, items.astype(np.int32)), boundary)
+
+
+def pair_codes(users: IntArray | LongArray, items: IntArray, item_count: int) -> LongArray:
+    """One whole number for each (user, item) pair."""
+    return np.asarray(users, dtype=np.int64) * max(item_count, 1) + items

@@ -1,0 +1,135 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import DataError
+from models.interactions import InteractionLog
+from models.splitting import DAY_SECONDS, Holdout, Split, leave_one_out, split_by_time, temporal_boundaries
+
+ITEMS = ["a", "b", "c", "d", "e"]
+
+
+def make_log(rows: list[tuple[str, str, int]]) -> InteractionLog:
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "second"])
+    frame["event_at"] = pd.to_datetime(frame["second"], unit="s")
+    return InteractionLog.from_frame(frame.assign(weight=1.0, position=range(len(frame))), ITEMS)
+
+
+def targets(holdout: Holdout) -> dict[str, list[str]]:
+    """Target items by user."""
+    start, items = holdout.targets.start, holdout.targets.item_rows
+    return {
+        holdout.history.user_ids[row]: [ITEMS[item] for item in items[start[i] : start[i + 1]]]
+        for i, row in enumerate(holdout.user_rows)
+    }
+
+
+ROWS = [
+    ("u1", "a", 1),
+    ("u1", "b", 10),  # validation
+    ("u1", "c", 20),  # test
+    ("u1", "d", 21),  # test
+    ("u1", "c", 22),  # test, repeated within the window
+    ("u1", "a", 23),  # test, seen before
+    ("u2", "e", 2),  # nothing in either window
+    ("u3", "e", 25),  # new in the test window
+]
+
+
+def test_time_split_keeps_each_window_apart() -> None:
+    split = split_by_time(make_log(ROWS), validation_from=10, test_from=20)
+    assert targets(split.validation) == {"u1": ["b"]}
+    assert targets(split.test) == {"u1": ["c", "d"]}
+    assert targets(split.new_users) == {"u3": ["e"]}
+    assert split.train.item_rows.tolist() == [0, 4]
+    assert split.test.history.item_rows.tolist() == [0, 1, 4]
+
+
+def test_seen_items_stay_targets_where_the_domain_repeats() -> None:
+    split = split_by_time(make_log(ROWS), validation_from=10, test_from=20, exclude_seen=False)
+    assert targets(split.test) == {"u1": ["c", "d", "a"]}
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("first", ["c"]), ("last", ["d"])])
+def test_one_target_can_be_chosen(choice: str, expected: list[str]) -> None:
+    split = split_by_time(make_log(ROWS), validation_from=10, test_from=20, choice=choice)
+    assert targets(split.test) == {"u1": expected}
+
+
+def test_boundaries_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(DataError, match="must not be later"):
+        split_by_time(make_log(ROWS), validation_from=20, test_from=10)
+
+
+def test_leave_one_out_takes_the_last_two() -> None:
+    rows = [("u1", item, 7) for item in "abcd"] + [("u2", "a", 1), ("u2", "b", 2)]
+    split = leave_one_out(make_log(rows))
+    assert targets(split.validation) == {"u1": ["c"]}
+    assert targets(split.test) == {"u1": ["d"]}
+    assert split.train.item_rows.tolist() == [0, 1, 0, 1]
+    assert split.test.history.item_rows.tolist() == [0, 1, 2, 0, 1]
+    assert split.new_users.count == 0
+
+
+def test_leave_one_out_leaves_out_a_repeated_target() -> None:
+    rows = [("u1", "a", 1), ("u1", "b", 2), ("u1", "a", 3)]
+    assert targets(leave_one_out(make_log(rows)).test) == {}
+    assert targets(leave_one_out(make_log(rows), exclude_seen=False).test) == {"u1": ["a"]}
+
+
+def test_default_boundaries_are_the_last_two_tenths_at_midnight() -> None:
+    times = np.arange(0, 30 * DAY_SECONDS, 3_600)
+    assert temporal_boundaries(times) == (26 * DAY_SECONDS, 28 * DAY_SECONDS)
+    assert temporal_boundaries(times, days=3) == (24 * DAY_SECONDS, 27 * DAY_SECONDS)
+
+
+def test_default_boundaries_of_one_moment_make_everything_training() -> None:
+    assert temporal_boundaries(np.array([5, 5])) == (6, 6)
+
+
+def test_windows_longer_than_the_log_are_refused() -> None:
+    with pytest.raises(DataError, match="nothing to train on"):
+        temporal_boundaries(np.array([0, 3 * DAY_SECONDS]), days=2)
+    with pytest.raises(DataError, match="no interactions"):
+        temporal_boundaries(np.array([], dtype=np.int64))
+
+
+events = st.lists(
+    st.tuples(st.sampled_from(["u1", "u2", "u3"]), st.sampled_from(ITEMS), st.integers(0, 50)), min_size=1, max_size=40
+)
+
+
+def pairs(log: InteractionLog) -> set[tuple[int, int]]:
+    return set(zip(log.user_rows.tolist(), log.item_rows.tolist(), strict=True))
+
+
+def target_pairs(holdout: Holdout) -> set[tuple[int, int]]:
+    users = holdout.user_rows[holdout.targets.rows]
+    return set(zip(users.tolist(), holdout.targets.item_rows.tolist(), strict=True))
+
+
+def no_target_is_known(split: Split) -> bool:
+    known = pairs(split.test.history)
+    return not known & target_pairs(split.test) and not pairs(split.train) & target_pairs(split.validation)
+
+
+@given(rows=events, first=st.integers(0, 50), second=st.integers(0, 50))
+def test_time_split_never_leaks(rows: list[tuple[str, str, int]], first: int, second: int) -> None:
+    log, (validation_from, test_from) = make_log(rows), sorted((first, second))
+    split = split_by_time(log, validation_from=validation_from, test_from=test_from)
+    assert (split.train.event_ats < validation_from).all()
+    assert (split.test.history.event_ats < test_from).all()
+    assert no_target_is_known(split)
+    later = {(u, i) for u, i, t in zip(log.user_rows, log.item_rows, log.event_ats, strict=True) if t >= test_from}
+    assert target_pairs(split.test) | target_pairs(split.new_users) == later - pairs(split.test.history)
+
+
+@given(rows=events)
+def test_leave_one_out_never_leaks_and_loses_nothing(rows: list[tuple[str, str, int]]) -> None:
+    log = make_log(rows)
+    split = leave_one_out(log, exclude_seen=False)
+    assert split.test.count == split.validation.count == int((np.diff(log.start) >= 3).sum())
+    assert len(split.train.item_rows) + 2 * split.test.count == len(log.item_rows)
+    assert no_target_is_known(leave_one_out(log))
