@@ -75,13 +75,16 @@ class Split:
     """Users of the test window without any earlier interaction; empty for leave-one-out."""
 
 
-def temporal_boundaries(event_ats: LongArray, *, share: float = 0.1, days: int | None = None) -> tuple[int, int]:
-    """Where validation and test begin: the last two windows of the log, equally long.
+def temporal_boundaries(
+    event_ats: LongArray, *, validation_share: float = 0.1, test_share: float = 0.1, days: int | None = None
+) -> tuple[int, int]:
+    """Where validation and test begin: the last two windows of the log.
 
     Args:
         event_ats: Seconds since 1970 UTC, in any order.
-        share: Length of each window as a share of the time span.
-        days: Length of each window in days; replaces `share`.
+        validation_share: Length of the validation window as a share of the time span.
+        test_share: Length of the test window as a share of the time span.
+        days: Length of each window in days; replaces the shares.
 
     Returns:
         `(validation_from, test_from)` in seconds, at midnight UTC where the windows are at least a day long. When
@@ -92,19 +95,19 @@ def temporal_boundaries(event_ats: LongArray, *, share: float = 0.1, days: int |
     """
     if not len(event_ats):
         raise DataError("there are no interactions to split; land an events file or run `freshet load`")
-    first, last = int(event_ats.min()), int(event_ats.max())
-    if first == last:
-        return last + 1, last + 1
-    window = days * DAY_SECONDS if days is not None else int((last + 1 - first) * share)
-    end = last + 1
-    if window >= DAY_SECONDS:
+    first, end = int(event_ats.min()), int(event_ats.max()) + 1
+    if end - first == 1:
+        return end, end
+    span = end - first
+    windows = [days * DAY_SECONDS] * 2 if days is not None else [int(span * validation_share), int(span * test_share)]
+    if min(windows) >= DAY_SECONDS:
         end = -(-end // DAY_SECONDS) * DAY_SECONDS
-        window = window // DAY_SECONDS * DAY_SECONDS
-    validation_from, test_from = end - 2 * window, end - window
+        windows = [round(window / DAY_SECONDS) * DAY_SECONDS for window in windows]
+    validation_from, test_from = end - sum(windows), end - windows[1]
     if validation_from <= first:
         raise DataError(
-            f"two windows of {window / DAY_SECONDS:g} days leave nothing to train on: the log spans "
-            f"{(last - first) / DAY_SECONDS:g} days; choose shorter windows"
+            f"windows of {windows[0] / DAY_SECONDS:g} and {windows[1] / DAY_SECONDS:g} days leave nothing to train on: "
+            f"the log spans {span / DAY_SECONDS:g} days; choose shorter windows"
         )
     return validation_from, test_from
 

@@ -81,8 +81,10 @@ def test_leave_one_out_leaves_out_a_repeated_target() -> None:
 
 def test_default_boundaries_are_the_last_two_tenths_at_midnight() -> None:
     times = np.arange(0, 30 * DAY_SECONDS, 3_600)
-    assert temporal_boundaries(times) == (26 * DAY_SECONDS, 28 * DAY_SECONDS)
+    assert temporal_boundaries(times) == (24 * DAY_SECONDS, 27 * DAY_SECONDS)
     assert temporal_boundaries(times, days=3) == (24 * DAY_SECONDS, 27 * DAY_SECONDS)
+    by_share = temporal_boundaries(times, validation_share=0.1, test_share=0.2)
+    assert by_share == (22 * DAY_SECONDS, 24 * DAY_SECONDS)
 
 
 def test_default_boundaries_of_one_moment_make_everything_training() -> None:
