@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from models.errors import DataError
-from models.interactions import BoolArray, Histories, IntArray, InteractionLog, LongArray
-
-DAY_SECONDS = 86_400
+from models.interactions import BoolArray, Histories, IntArray, InteractionLog, LongArray, to_seconds
+from models.schema import Columns
 
 TargetChoice = Literal["all", "first", "last"]
 
@@ -75,40 +75,28 @@ class Split:
     """Users of the test window without any earlier interaction; empty for leave-one-out."""
 
 
-def temporal_boundaries(
-    event_ats: LongArray, *, validation_share: float = 0.1, test_share: float = 0.1, days: int | None = None
-) -> tuple[int, int]:
-    """Where validation and test begin: the last two windows of the log.
+def boundaries_of(interactions: pd.DataFrame) -> tuple[int, int]:
+    """Where validation and test begin in interactions that carry their `split` (see `models.features.split_times`).
 
     Args:
-        event_ats: Seconds since 1970 UTC, in any order.
-        validation_share: Length of the validation window as a share of the time span.
-        test_share: Length of the test window as a share of the time span.
-        days: Length of each window in days; replaces the shares.
+        interactions: Frame with `event_at` and `split`.
 
     Returns:
-        `(validation_from, test_from)` in seconds, at midnight UTC where the windows are at least a day long. When
-        all events have one time, both are one second later, so that everything is training.
+        `(validation_from, test_from)` in seconds since 1970 UTC; a window without interactions begins where the next
+        one does, the test at the earliest one second after the last event.
 
     Raises:
-        DataError: there are no events, or the windows would leave nothing to train on.
+        DataError: there are no interactions, or the splits overlap in time.
     """
-    if not len(event_ats):
-        raise DataError("there are no interactions to split; land an events file or run `freshet load`")
-    first, end = int(event_ats.min()), int(event_ats.max()) + 1
-    if end - first == 1:
-        return end, end
-    span = end - first
-    windows = [days * DAY_SECONDS] * 2 if days is not None else [int(span * validation_share), int(span * test_share)]
-    if min(windows) >= DAY_SECONDS:
-        end = -(-end // DAY_SECONDS) * DAY_SECONDS
-        windows = [round(window / DAY_SECONDS) * DAY_SECONDS for window in windows]
-    validation_from, test_from = end - sum(windows), end - windows[1]
-    if validation_from <= first:
-        raise DataError(
-            f"windows of {windows[0] / DAY_SECONDS:g} and {windows[1] / DAY_SECONDS:g} days leave nothing to train on: "
-            f"the log spans {span / DAY_SECONDS:g} days; choose shorter windows"
-        )
+    if interactions.empty:
+        raise DataError("there are no interactions to split; land events with `freshet load` first")
+    seconds = pd.Series(to_seconds(interactions[Columns.event_at]), index=interactions.index)
+    first, last = (seconds.groupby(interactions[Columns.split]).agg(edge) for edge in ("min", "max"))
+    test_from = int(first.get("test", int(seconds.max()) + 1))
+    validation_from = int(first.get("validation", test_from))
+    for earlier, boundary in (("train", validation_from), ("validation", test_from)):
+        if earlier in last.index and last[earlier] >= boundary:
+            raise DataError(f"column 'split' is not by time: {earlier} has interactions after the next window began")
     return validation_from, test_from
 
 

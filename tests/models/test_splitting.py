@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from models.errors import DataError
 from models.interactions import InteractionLog
-from models.splitting import DAY_SECONDS, Holdout, Split, leave_one_out, split_by_time, temporal_boundaries
+from models.splitting import Holdout, Split, boundaries_of, leave_one_out, split_by_time
 
 ITEMS = ["a", "b", "c", "d", "e"]
 
@@ -79,23 +79,28 @@ def test_leave_one_out_leaves_out_a_repeated_target() -> None:
     assert targets(leave_one_out(make_log(rows), exclude_seen=False).test) == {"u1": ["a"]}
 
 
-def test_default_boundaries_are_the_last_two_tenths_at_midnight() -> None:
-    times = np.arange(0, 30 * DAY_SECONDS, 3_600)
-    assert temporal_boundaries(times) == (24 * DAY_SECONDS, 27 * DAY_SECONDS)
-    assert temporal_boundaries(times, days=3) == (24 * DAY_SECONDS, 27 * DAY_SECONDS)
-    by_share = temporal_boundaries(times, validation_share=0.1, test_share=0.2)
-    assert by_share == (22 * DAY_SECONDS, 24 * DAY_SECONDS)
+def labelled(rows: list[tuple[int, str]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["second", "split"])
+    return frame.assign(event_at=pd.to_datetime(frame["second"], unit="s"))
 
 
-def test_default_boundaries_of_one_moment_make_everything_training() -> None:
-    assert temporal_boundaries(np.array([5, 5])) == (6, 6)
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(5, "train"), (8, "validation"), (7, "validation"), (9, "test")], (7, 9)),
+        ([(5, "train"), (9, "test")], (9, 9)),
+        ([(5, "train"), (6, "train")], (7, 7)),
+    ],
+)
+def test_boundaries_of_labelled_interactions(rows: list[tuple[int, str]], expected: tuple[int, int]) -> None:
+    assert boundaries_of(labelled(rows)) == expected
 
 
-def test_windows_longer_than_the_log_are_refused() -> None:
-    with pytest.raises(DataError, match="nothing to train on"):
-        temporal_boundaries(np.array([0, 3 * DAY_SECONDS]), days=2)
+def test_labels_that_overlap_in_time_are_refused() -> None:
+    with pytest.raises(DataError, match="train has interactions after"):
+        boundaries_of(labelled([(5, "train"), (9, "train"), (7, "validation")]))
     with pytest.raises(DataError, match="no interactions"):
-        temporal_boundaries(np.array([], dtype=np.int64))
+        boundaries_of(labelled([]))
 
 
 events = st.lists(
