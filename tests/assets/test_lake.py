@@ -1,0 +1,104 @@
+import errno
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from assets.lake import Lake, extension_file
+from models.errors import LakeError, LakeLockedError
+from models.schema import ITEM_TEXTS, TABLES
+
+TEXTS = pd.DataFrame({"item_id": ["a", "b"], "text": ["tea", "cup"], "text_hash": ["1", "2"]})
+
+
+def test_creating_tables_twice_changes_nothing(lake: Lake) -> None:
+    lake.replace_table(ITEM_TEXTS, TEXTS)
+    lake.create_tables()
+    assert lake.frame("SELECT count(*) AS n FROM features.item_texts")["n"].tolist() == [2]
+    made = lake.frame("SELECT table_schema || '.' || table_name AS t FROM information_schema.tables")["t"]
+    assert {table.qualified_name for table in TABLES} <= set(made)
+
+
+def test_an_old_snapshot_can_be_read(lake: Lake) -> None:
+    first = lake.replace_table(ITEM_TEXTS, TEXTS)
+    lake.replace_table(ITEM_TEXTS, TEXTS.head(1))
+    assert len(lake.frame("FROM features.item_texts")) == 1
+    assert len(lake.frame("FROM features.item_texts", snapshot=first)) == 2
+
+
+def test_a_failing_write_leaves_nothing(lake: Lake) -> None:
+    def fail(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("INSERT INTO features.item_texts VALUES ('a', 'tea', '1')")
+        raise OSError(errno.EIO, "pulled plug")
+
+    with pytest.raises(OSError, match="pulled plug"):
+        lake.write(fail, message="fails")
+    assert lake.frame("FROM features.item_texts").empty
+
+
+def test_fingerprint_ignores_row_order_and_bookkeeping(lake: Lake) -> None:
+    lake.replace_table(ITEM_TEXTS, TEXTS)
+    before = lake.fingerprint("features.item_texts")
+    lake.replace_table(ITEM_TEXTS, TEXTS.iloc[::-1])
+    assert lake.fingerprint("features.item_texts") == before
+    lake.replace_table(ITEM_TEXTS, TEXTS.assign(text="other"))
+    assert lake.fingerprint("features.item_texts") != before
+    assert lake.fingerprint("features.item_texts", exclude=["text"]) == lake.fingerprint(
+        "features.item_texts", exclude=["text"]
+    )
+
+
+def test_fingerprint_of_a_missing_table_is_absent(lake: Lake) -> None:
+    assert lake.fingerprint("features.nothing") == "absent"
+
+
+def test_a_held_lock_is_named(lake: Lake) -> None:
+    impatient = Lake(lake.catalogue, lake.data_path, lake.lock_path, lock_timeout_s=0.1)
+    with (
+        FileLock(lake.lock_path, is_singleton=False),
+        pytest.raises(LakeLockedError, match=r"write\.lock"),
+    ):
+        impatient.replace_table(ITEM_TEXTS, TEXTS)
+
+
+def test_a_frame_without_a_column_is_refused(lake: Lake) -> None:
+    with pytest.raises(LakeError, match="lacks text_hash"):
+        lake.replace_table(ITEM_TEXTS, TEXTS.drop(columns="text_hash"))
+
+
+def test_orphans_of_a_killed_writer_are_removed_and_data_stays(lake: Lake) -> None:
+    lake.replace_table(ITEM_TEXTS, TEXTS)
+    data_file = next(lake.data_path.rglob("*.parquet"))
+    orphan = data_file.with_name("ducklake-orphan.parquet")
+    orphan.write_bytes(data_file.read_bytes())
+    lake.remove_orphans()
+    assert not orphan.exists()
+    assert len(lake.frame("FROM features.item_texts")) == 2
+
+
+def test_lists_are_unnested_by_the_view(lake: Lake) -> None:
+    def insert(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            "INSERT INTO serving.top_k VALUES ('home', 'u', [{'item_id': 'a', 'score': 2.0, 'source': 's', "
+            "'reason': 'r'}, {'item_id': 'b', 'score': 1.0, 'source': 's', 'reason': 'r'}], "
+            "'m', 'i', 1, '2026-01-01', '2026-01-02', 'batch', NULL)"
+        )
+
+    lake.write(insert, message="lists")
+    rows = lake.frame("SELECT rank, item_id FROM serving.top_k_items ORDER BY rank")
+    assert list(rows.itertuples(index=False, name=None)) == [(1, "a"), (2, "b")]
+
+
+def test_a_catalogue_that_is_no_database_is_explained(tmp_path: Path) -> None:
+    broken = tmp_path / "catalogue.sqlite"
+    broken.write_text("not a database, although it has the name of one")
+    lake = Lake(f"sqlite:{broken}", tmp_path / "data", tmp_path / "write.lock")
+    with pytest.raises(LakeError, match="the lake refused"):
+        lake.current_snapshot()
+
+
+def test_an_extension_that_is_not_installed_is_named() -> None:
+    with pytest.raises(LakeError, match="pip install duckdb-extension-nonsense"):
+        extension_file("nonsense")
