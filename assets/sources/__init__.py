@@ -1,0 +1,1 @@
+"""Source adapters: one small module per system that fills the landing zone."""
