@@ -1,1 +1,1 @@
-"""Source adapters: one small module per system that fills the landing zone."""
+"""Source adapters: one module for each source system, all of which write landing files and nothing else."""
