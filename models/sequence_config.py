@@ -1,0 +1,136 @@
+"""Hyper-parameters of the sequence transformer; torch-free, so that reading a configuration stays cheap."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """Hyper-parameters of the sequence transformer and of its training."""
+
+    embedding_size: int = 64
+    """Dimension of item and user vectors."""
+    blocks: int = 2
+    """Number of transformer blocks."""
+    heads: int = 2
+    """Attention heads; must divide `embedding_size`."""
+    feedforward_multiple: int = 4
+    """Width of the feed-forward layer, as a multiple of `embedding_size`."""
+    max_length: int = 50
+    """Latest interactions that the network reads; longer histories are cut, in training into several windows."""
+    norm: Literal["pre", "post"] = "post"
+    """Layer normalisation before or after each residual sum."""
+    targets: Literal["unseen", "all"] = "unseen"
+    """Train on items that the user had not had before (what lists that leave out seen items need), or on all."""
+    positions: Literal["absolute", "none"] = "absolute"
+    """Learned vector per place in the window, or none (order is then known from causality and the filter alone)."""
+    item_source: Literal["auto", "id", "text", "joint"] = "auto"
+    """An item's vector: a trained ID embedding, its projected text, or the sum; `auto` is the sum where the catalogue
+    has text vectors and the ID embedding where it has none."""
+    text_initial: bool = True
+    """Start the text projection at the principal components of the catalogue's text vectors."""
+    text_hidden: int = 0
+    """Width of the hidden layer of the text projection; 0 is a linear projection."""
+    text_dropout: float = 0.0
+    """Dropout on the text vectors before the projection."""
+    id_dropout: float = 0.0
+    """Chance that an item's ID part is left out for one batch, which trains its text to stand alone (joint only)."""
+    frequency_share: float = 0.7
+    """Weight of the frequency layer against attention in a block (BSARec's alpha); 0 is a plain transformer."""
+    frequency_cutoff: int = 5
+    """Low frequencies kept by the filter (BSARec's c): components 0 to cutoff // 2 of a window of `max_length`."""
+    dropout: float = 0.5
+    """Dropout on embeddings, residual branches and inside the feed-forward layer."""
+    attention_dropout: float = 0.5
+    """Dropout on attention weights."""
+    logits: Literal["dot", "cosine"] = "dot"
+    """Score of an item: inner product, or cosine divided by `temperature`."""
+    temperature: float = 0.05
+    """Divides the cosine; unused with `dot`."""
+    loss: Literal["auto", "full", "sampled"] = "auto"
+    """Softmax over all items, or over sampled negatives; `auto` is full up to `full_softmax_items` items."""
+    full_softmax_items: int = 20_000
+    """Largest catalogue for which `auto` takes the full softmax."""
+    negatives: int = 2048
+    """Negatives shared by a batch in the sampled softmax."""
+    negative_sampling: Literal["uniform", "popularity"] = "uniform"
+    """How negatives are drawn, with replacement; the logits are corrected by the log of the sampling rate."""
+    label_smoothing: float = 0.0
+    """Share of the target's probability spread over all items (over the negatives in the sampled softmax)."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of AdamW on matrices and embeddings, not on biases and norms."""
+    warmup_share: float = 0.05
+    """Share of all steps in which the learning rate rises from zero; it then falls along a cosine."""
+    final_rate: float = 0.1
+    """Learning rate at the end, as a share of the peak."""
+    gradient_norm: float = 5.0
+    """Gradients are scaled down to this norm; 0 leaves them."""
+    averaging: float = 0.0
+    """Decay per step of the running average of the weights that is evaluated and kept; 0 keeps the last weights."""
+    batch_tokens: int = 4096
+    """Training positions per step, about."""
+    epochs: int = 60
+    """Passes over the log at most; the learning-rate schedule spans them."""
+    patience: int = 8
+    """Epochs without a better validation NDCG@10 before training stops; 0 always trains all epochs."""
+    validation_every: int = 2
+    """Epochs between two validations."""
+    validation_users: int = 10_000
+    """Users in the validation that `fit` holds out for itself, at most."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            ConfigurationError: a value is out of its range.
+        """
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"sequence.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in _SHARES:
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigurationError(f"sequence.{name} is {getattr(self, name)}; it must be in [0, 1)")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"sequence.{name} is {getattr(self, name)}; it must not be negative")
+        if not 0.0 <= self.frequency_share <= 1.0:
+            raise ConfigurationError(f"sequence.frequency_share is {self.frequency_share}; it must be in [0, 1]")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigurationError(
+                    f"sequence.{name} is {getattr(self, name)!r}; choose from {', '.join(choices)}"
+                )
+        if self.embedding_size % self.heads:
+            raise ConfigurationError(f"sequence.heads {self.heads} must divide embedding_size {self.embedding_size}")
+        if self.learning_rate <= 0 or self.temperature <= 0:
+            raise ConfigurationError("sequence.learning_rate and sequence.temperature must be above 0")
+
+
+_COUNTS = [
+    "embedding_size",
+    "blocks",
+    "heads",
+    "feedforward_multiple",
+    "max_length",
+    "frequency_cutoff",
+    "negatives",
+    "batch_tokens",
+    "epochs",
+    "validation_every",
+    "validation_users",
+]
+_SHARES = ("text_dropout", "id_dropout", "dropout", "attention_dropout", "label_smoothing", "averaging", "warmup_share")
+_NOT_NEGATIVE = ("weight_decay", "gradient_norm", "final_rate", "patience", "text_hidden", "full_softmax_items")
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "norm": ("pre", "post"),
+    "targets": ("unseen", "all"),
+    "positions": ("absolute", "none"),
+    "item_source": ("auto", "id", "text", "joint"),
+    "logits": ("dot", "cosine"),
+    "loss": ("auto", "full", "sampled"),
+    "negative_sampling": ("uniform", "popularity"),
+}

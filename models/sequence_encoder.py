@@ -1,0 +1,48 @@
+"""The sequence transformer: a causal network from a history of item vectors to user vectors.
+
+It owns the item vectors too, since they are tied: what is read as input is what the output is compared with.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.sequence_config import SequenceConfig
+from models.sequence_items import ItemVectors
+from models.sequence_layers import INITIAL_DEVIATION, Block
+
+__all__ = ["SequenceConfig", "SequenceEncoder"]
+
+
+class SequenceEncoder(nn.Module):
+    """Histories of item vectors to user vectors; it owns the item vectors too (`ItemVectors`)."""
+
+    def __init__(self, config: SequenceConfig, items: ItemVectors) -> None:
+        super().__init__()
+        self.config, self.items = config, items
+        size = config.embedding_size
+        self.position = nn.Parameter(torch.randn(config.max_length, size) * INITIAL_DEVIATION)
+        self.input_norm = nn.LayerNorm(size) if config.norm == "post" else nn.Identity()
+        self.output_norm = nn.LayerNorm(size) if config.norm == "pre" else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.blocks))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """User states after each place.
+
+        Args:
+            inputs: Item vectors, (batch, length, d), histories at the left and any padding at the right.
+
+        Returns:
+            (batch, length, d); the state at a place depends on that place and earlier ones only.
+        """
+        states = inputs
+        if self.config.positions == "absolute":
+            states = states + self.position[: inputs.shape[1]]
+        states = self.dropout(self.input_norm(states))
+        for layer in self.layers:
+            states = layer(states)
+        states = self.output_norm(states)
+        if self.config.logits == "cosine":
+            states = functional.normalize(states, dim=-1) / self.config.temperature
+        return torch.as_tensor(states)
