@@ -1,5 +1,6 @@
 """Hyper-parameters of the sequence transformer; torch-free, so that reading a configuration stays cheap."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,17 +89,10 @@ class SequenceConfig:
         Raises:
             ConfigurationError: a value is out of its range.
         """
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"sequence.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in _SHARES:
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigurationError(f"sequence.{name} is {getattr(self, name)}; it must be in [0, 1)")
-        for name in _NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"sequence.{name} is {getattr(self, name)}; it must not be negative")
-        if not 0.0 <= self.frequency_share <= 1.0:
-            raise ConfigurationError(f"sequence.frequency_share is {self.frequency_share}; it must be in [0, 1]")
+        for names, is_allowed, wording in _LIMITS:
+            for name in names:
+                if not is_allowed(getattr(self, name)):
+                    raise ConfigurationError(f"sequence.{name} is {getattr(self, name)}; it must be {wording}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigurationError(
@@ -106,11 +100,9 @@ class SequenceConfig:
                 )
         if self.embedding_size % self.heads:
             raise ConfigurationError(f"sequence.heads {self.heads} must divide embedding_size {self.embedding_size}")
-        if self.learning_rate <= 0 or self.temperature <= 0:
-            raise ConfigurationError("sequence.learning_rate and sequence.temperature must be above 0")
 
 
-_COUNTS = [
+_COUNTS = (
     "embedding_size",
     "blocks",
     "heads",
@@ -122,9 +114,18 @@ _COUNTS = [
     "epochs",
     "validation_every",
     "validation_users",
-]
+)
 _SHARES = ("text_dropout", "id_dropout", "dropout", "attention_dropout", "label_smoothing", "averaging", "warmup_share")
-_NOT_NEGATIVE = ("weight_decay", "gradient_norm", "final_rate", "patience", "text_hidden", "full_softmax_items")
+_CLOSED_SHARES = ("frequency_share", "final_rate")
+_NOT_NEGATIVE = ("weight_decay", "gradient_norm", "patience", "text_hidden", "full_softmax_items")
+_POSITIVE = ("learning_rate", "temperature")
+_LIMITS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (_COUNTS, lambda value: value >= 1, "at least 1"),
+    (_SHARES, lambda value: 0 <= value < 1, "in [0, 1)"),
+    (_CLOSED_SHARES, lambda value: 0 <= value <= 1, "in [0, 1]"),
+    (_NOT_NEGATIVE, lambda value: value >= 0, "0 or more"),
+    (_POSITIVE, lambda value: value > 0, "above 0"),
+)
 _CHOICES: dict[str, tuple[str, ...]] = {
     "norm": ("pre", "post"),
     "targets": ("unseen", "all"),
