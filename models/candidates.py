@@ -1,0 +1,190 @@
+"""Candidates: what each retriever proposes for each user, and what all retrievers say of the union.
+
+All work is done for batches of users, so that memory stays bounded by (users of a batch) x (items).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.fusion import ScoredCandidates, normalise
+from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
+from models.retriever import Retriever, VectorRetriever, dot_scores, top_rows
+from models.vector_index import ItemIndex
+
+DENSE_ITEMS = 65_536
+"""Up to so many items, scores of a vector retriever come from one matrix product; above, only at the candidates."""
+MAX_BATCH = 256
+CELLS_PER_BATCH = 32_000_000
+USERS_PER_GATHER = 16
+
+
+@dataclass(frozen=True)
+class CandidateRequest:
+    """Which items may be proposed."""
+
+    count: int
+    """Proposals of each retriever."""
+    allowed: BoolArray
+    """Items that may be recommended at all, shape (items,)."""
+    exclude_seen: bool
+    """Whether items of a user's own history are left out."""
+    extra_rows: IntArray
+    """Items that are candidates for everyone."""
+    cold_rows: IntArray
+    """Items without interactions that text-aware retrievers propose on top; empty: none."""
+    cold_count: int = 0
+    """Cold proposals for each user and text-aware retriever."""
+
+
+def batch_size(item_count: int) -> int:
+    """Users whose dense scores of all items are held at once."""
+    return int(np.clip(CELLS_PER_BATCH // max(item_count, 1), 1, MAX_BATCH))
+
+
+class CandidateGenerator:
+    """Asks every retriever for proposals and scores their union."""
+
+    def __init__(
+        self, retrievers: Mapping[str, Retriever], text_aware: tuple[str, ...], index: ItemIndex | None = None
+    ) -> None:
+        """Bind retrievers and, where there is one, the index.
+
+        Args:
+            retrievers: Fitted retrievers by name, all bound to one catalogue.
+            text_aware: Names of those that know an item from its text alone.
+            index: Searched for the retrievers that it has vectors of; all others are searched exactly.
+        """
+        self._retrievers = retrievers
+        self._text_aware = text_aware
+        self._index = index
+        self._label_rows: IntArray | None = None
+
+    def bind(self, item_ids: np.ndarray[tuple[int], np.dtype[np.object_]]) -> None:
+        """Translate labels of the index to rows of the catalogue with these ids."""
+        self._label_rows = None if self._index is None else self._index.catalogue_rows(item_ids)
+
+    def score(self, histories: Histories, request: CandidateRequest) -> ScoredCandidates:
+        """Normalised scores of the union of all proposals, for one batch of users.
+
+        A user without a history gets the proposals of popularity only (and the extra items).
+        """
+        has_history = histories.lengths > 0
+        seen = _seen(histories, len(request.allowed)) if request.exclude_seen else None
+        views = {name: _View(retriever, histories) for name, retriever in self._retrievers.items()}
+        proposals = [self._propose(name, view, request, seen, has_history) for name, view in views.items()]
+        proposals += [
+            _masked(view.best(request.cold_rows, request.cold_count), has_history)
+            for name, view in views.items()
+            if name in self._text_aware and len(request.cold_rows) and request.cold_count
+        ]
+        proposals.append(np.repeat(request.extra_rows[None, :], histories.count, axis=0))
+        items = _union(np.concatenate(proposals, axis=1), request.allowed, seen)
+        is_candidate = items != PADDING
+        rows = np.maximum(items, 0)
+        return ScoredCandidates(items, np.stack([normalise(view.at(rows), is_candidate) for view in views.values()]))
+
+    def _propose(
+        self,
+        name: str,
+        view: "_View",
+        request: CandidateRequest,
+        seen: BoolArray | None,
+        has_history: BoolArray,
+    ) -> IntArray:
+        """Item rows, shape (users, count), padded."""
+        if self._index is not None and self._label_rows is not None and name in self._index.names and view.vectors:
+            labels = self._label_rows
+            allowed = (labels >= 0) & request.allowed[np.maximum(labels, 0)]
+            # Seen items take up places in the answer, so ask for as many more as anyone has seen.
+            more = 0 if seen is None else int(seen.sum(axis=1).max(initial=0))
+            found = self._index.search(
+                name, view.vectors[0], request.count + more, allowed=None if allowed.all() else allowed
+            )
+            rows = np.where(found >= 0, labels[np.maximum(found, 0)], PADDING)
+            return _masked(_first_unseen(rows, seen, request.count), has_history)
+        dense = np.where(request.allowed, view.dense(), np.float32(-np.inf))
+        if seen is not None:
+            dense[seen] = -np.inf
+        if not view.vectors:
+            dense[dense == 0] = -np.inf
+        rows = top_rows(dense, request.count)
+        return rows if name == "popularity" else _masked(rows, has_history)
+
+
+class _View:
+    """What one retriever says of one batch; the dense scores of vectors are made when first needed."""
+
+    def __init__(self, retriever: Retriever, histories: Histories) -> None:
+        self._retriever = retriever
+        self._histories = histories
+        self._scores: FloatArray | None = None
+        self.vectors: tuple[FloatArray, FloatArray] | None = None
+        if isinstance(retriever, VectorRetriever):
+            self.vectors = (retriever.user_vectors(histories), retriever.item_vectors())
+
+    def dense(self) -> FloatArray:
+        """Scores of all items, shape (users, items)."""
+        if self._scores is None:
+            self._scores = dot_scores(*self.vectors) if self.vectors else self._retriever.score(self._histories)
+        return self._scores
+
+    def at(self, rows: IntArray) -> FloatArray:
+        """Scores at item rows, shape (users, candidates)."""
+        if self.vectors and len(self.vectors[1]) > DENSE_ITEMS:
+            return _gathered(*self.vectors, rows)
+        return np.take_along_axis(self.dense(), rows, axis=1)
+
+    def best(self, among: IntArray, count: int) -> IntArray:
+        """The best rows among the given ones, shape (users, count)."""
+        scores = dot_scores(self.vectors[0], self.vectors[1][among]) if self.vectors else self.dense()[:, among]
+        places = top_rows(scores, count)
+        return np.where(places >= 0, among[np.maximum(places, 0)], PADDING).astype(np.int32)
+
+
+def _gathered(users: FloatArray, items: FloatArray, rows: IntArray) -> FloatArray:
+    """Dot products at given rows only. `einsum` without BLAS: the bits do not depend on the batch."""
+    parts = [
+        np.einsum("ud,ucd->uc", users[begin : begin + USERS_PER_GATHER], items[rows[begin : begin + USERS_PER_GATHER]])
+        for begin in range(0, len(users), USERS_PER_GATHER)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(rows.shape, dtype=np.float32)
+
+
+def _seen(histories: Histories, item_count: int) -> BoolArray:
+    seen = np.zeros((histories.count, item_count), dtype=bool)
+    users, places = np.nonzero(histories.items != PADDING)
+    seen[users, histories.items[users, places]] = True
+    return seen
+
+
+def _masked(rows: IntArray, is_kept: BoolArray) -> IntArray:
+    return np.where(is_kept[:, None], rows, np.int32(PADDING))
+
+
+def _first_unseen(rows: IntArray, seen: BoolArray | None, count: int) -> IntArray:
+    """The first `count` rows that the user has not seen, in order."""
+    if seen is None:
+        return rows[:, :count].astype(np.int32)
+    is_kept = (rows != PADDING) & ~np.take_along_axis(seen, np.maximum(rows, 0), axis=1)
+    order = np.argsort(~is_kept, axis=1, kind="stable")[:, :count]
+    return np.where(
+        np.take_along_axis(is_kept, order, axis=1), np.take_along_axis(rows, order, axis=1), PADDING
+    ).astype(np.int32)
+
+
+def _union(proposals: IntArray, allowed: BoolArray, seen: BoolArray | None) -> IntArray:
+    """Distinct allowed unseen items of each user, ascending, padded on the right."""
+    rows = np.sort(proposals, axis=1)
+    safe = np.maximum(rows, 0)
+    is_kept = (rows != PADDING) & allowed[safe]
+    is_kept[:, 1:] &= rows[:, 1:] != rows[:, :-1]
+    if seen is not None:
+        is_kept &= ~np.take_along_axis(seen, safe, axis=1)
+    width = max(int(is_kept.sum(axis=1).max(initial=0)), 1)
+    items = np.full((len(rows), width), PADDING, dtype=np.int32)
+    users, _ = np.nonzero(is_kept)
+    places = (np.cumsum(is_kept, axis=1) - 1)[is_kept]
+    items[users, places] = rows[is_kept]
+    return items

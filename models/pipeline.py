@@ -1,0 +1,284 @@
+"""Retrieve, fuse, rerank: the one function behind evaluation, the batch lane and the nearline lane.
+
+A user's list depends on that user's history, the recommender, the index, the rules and `as_of`, never on who else
+is in the batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from models.candidates import CandidateRequest, batch_size
+from models.errors import ConfigurationError, DataError
+from models.fusion import DECIMALS, ScoredCandidates
+from models.interactions import PADDING, FloatArray, Histories, IntArray, LongArray, ObjectArray
+from models.popularity import PopularityRetriever
+from models.reasons import nearest_history_items, reason_texts
+from models.recommender import Recommender
+from models.reranking import COLD, FILLED, NATURAL, PINNED, ListBuilder, RerankRules, ResolvedRules, resolve_rules
+from models.retriever import top_rows
+from models.schema import Columns
+from models.vector_index import ItemIndex
+
+LOOK_AHEAD = 200
+"""Best candidates that are looked at first when slots are chosen one by one; all of them where that is not enough."""
+RULE = "rule"
+"""Source of a pinned item."""
+
+
+@dataclass(frozen=True)
+class RankedLists:
+    """Lists of a batch of users as arrays of shape (users, top_k), padded where fewer items may be shown."""
+
+    items: IntArray
+    """Item rows, best first; -1 on padding."""
+    scores: FloatArray
+    """Never rising along a list. A pinned or reserved item shows at least the score of what follows it."""
+    sources: IntArray
+    """Place in `source_names`; -1 on padding."""
+    kinds: IntArray
+    """Why the item stands there: natural, cold, filled, or pinned plus the number of the pin."""
+    source_names: tuple[str, ...]
+    """Names of the retrievers, then `rule`."""
+
+
+def recommend(
+    recommender: Recommender,
+    index: ItemIndex | None,
+    histories: Histories,
+    user_ids: Sequence[str] | ObjectArray,
+    rules: RerankRules,
+    *,
+    top_k: int,
+    as_of: int,
+) -> pd.DataFrame:
+    """Final lists of users, one row per user and rank.
+
+    Args:
+        recommender: Fitted retrievers and weights, bound to the current catalogue.
+        index: Searched for the vector retrievers; None: they are searched exactly.
+        histories: Histories in item rows of the recommender's catalogue. Give them whole: an item counts as seen
+            only when it is in here (each retriever reads its own number of latest interactions).
+        user_ids: Aligned with `histories`.
+        rules: What the lists must obey.
+        top_k: Length of the lists; shorter only where fewer items are available and unseen.
+        as_of: Moment of availability and of rule windows, seconds since 1970 UTC.
+
+    Returns:
+        Columns `user_id, rank` (from 1)`, item_id, score, source, reason`, by user in the given order, then rank.
+    """
+    if len(user_ids) != histories.count:
+        raise DataError(f"{len(user_ids)} user ids for {histories.count} histories")
+    ranking = _Ranking(recommender, index, rules, top_k=top_k, as_of=as_of)
+    parts = [
+        ranking.frame(batch, np.asarray(user_ids, dtype=object)[users], ranking.rank(batch))
+        for users, batch in _batches(histories, batch_size(recommender.catalogue.count))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def rank_users(
+    recommender: Recommender,
+    index: ItemIndex | None,
+    histories: Histories,
+    rules: RerankRules,
+    *,
+    top_k: int,
+    as_of: int,
+) -> RankedLists:
+    """The lists of `recommend` as arrays, without ids and reasons, for evaluation."""
+    ranking = _Ranking(recommender, index, rules, top_k=top_k, as_of=as_of)
+    parts = [ranking.rank(batch) for _, batch in _batches(histories, batch_size(recommender.catalogue.count))]
+    return RankedLists(
+        items=np.concatenate([part.items for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        sources=np.concatenate([part.sources for part in parts]),
+        kinds=np.concatenate([part.kinds for part in parts]),
+        source_names=ranking.source_names,
+    )
+
+
+class _Ranking:
+    """Everything about a call that does not depend on the users."""
+
+    def __init__(
+        self, recommender: Recommender, index: ItemIndex | None, rules: RerankRules, *, top_k: int, as_of: int
+    ) -> None:
+        if top_k < 1:
+            raise ConfigurationError(f"top_k must be at least 1, not {top_k}")
+        catalogue = recommender.catalogue
+        self._recommender = recommender
+        self._top_k = top_k
+        self._resolved: ResolvedRules = resolve_rules(rules, catalogue, as_of=as_of)
+        self._is_cold = recommender.is_cold
+        self._generator = recommender.candidate_generator(index)
+        self._builder = ListBuilder(self._resolved, self._is_cold, top_k=top_k)
+        self._popularity: PopularityRetriever = _popularity(recommender)
+        self._fill_orders: dict[int, IntArray] = {}
+        self._is_special = self._is_cold & (rules.cold_share > 0)
+        for _, _, matches in self._resolved.pins:
+            self._is_special = self._is_special | matches
+        cold = np.flatnonzero(self._is_cold & self._resolved.allowed) if rules.cold_share else np.zeros(0)
+        self._request = CandidateRequest(
+            count=recommender.config.candidates_per_retriever,
+            allowed=self._resolved.allowed,
+            exclude_seen=rules.exclude_seen,
+            extra_rows=self._resolved.extra_rows,
+            cold_rows=cold.astype(np.int32),
+            cold_count=2 * top_k,
+        )
+        self.source_names = (*recommender.retrievers, RULE)
+
+    def rank(self, histories: Histories) -> RankedLists:
+        """Lists of one batch."""
+        candidates = self._generator.score(histories, self._request)
+        weights = self._weights(histories)
+        fused = candidates.fused(weights)
+        fused += self._resolved.boost[np.maximum(candidates.items, 0)]
+        places, kinds = self._choose(candidates.items, fused)
+        safe = np.maximum(places, 0)
+        is_chosen = places != PADDING
+        items = np.where(is_chosen, np.take_along_axis(candidates.items, safe, axis=1), PADDING)
+        own = np.where(is_chosen, np.take_along_axis(fused, safe, axis=1), -np.inf)
+        scores = np.maximum.accumulate(own[:, ::-1], axis=1)[:, ::-1]
+        sources = np.where(is_chosen, self._sources(candidates, weights, safe), PADDING)
+        sources = np.where(kinds >= PINNED, len(self.source_names) - 1, sources)
+        ranked = RankedLists(
+            items.astype(np.int32), scores.astype(np.float32), sources.astype(np.int32), kinds, self.source_names
+        )
+        self._fill(ranked, histories)
+        return replace(ranked, scores=np.where(ranked.items == PADDING, np.float32(0), ranked.scores))
+
+    def frame(self, histories: Histories, user_ids: ObjectArray, ranked: RankedLists) -> pd.DataFrame:
+        """Rows of `recommend` for one batch."""
+        users, ranks = np.nonzero(ranked.items != PADDING)
+        items = ranked.items[users, ranks]
+        names = [self.source_names[place] for place in ranked.sources[users, ranks].tolist()]
+        causes = np.full(ranked.items.shape, PADDING, dtype=np.int32)
+        for place in np.unique(ranked.sources[users, ranks]):
+            retriever = self._recommender.retrievers.get(self.source_names[place])
+            if retriever is not None:
+                found = nearest_history_items(retriever, histories, ranked.items)
+                causes = np.where(ranked.sources == place, found, causes)
+        segments = self._segments(histories)[users].tolist()
+        catalogue = self._recommender.catalogue
+        cold = self._is_cold[items].tolist()
+        reasons = reason_texts(names, causes[users, ranks], segments, catalogue, cold)
+        for row in np.flatnonzero(ranked.kinds[users, ranks] >= PINNED):
+            pin = self._resolved.pins[ranked.kinds[users[row], ranks[row]] - PINNED]
+            reasons[row] = f"pinned by rule {pin[1]!r}"
+        return pd.DataFrame(
+            {
+                Columns.user_id: user_ids[users],
+                Columns.rank: ranks + 1,
+                Columns.item_id: catalogue.item_ids[items],
+                Columns.score: ranked.scores[users, ranks].astype(np.float64),
+                Columns.source: np.array(names, dtype=object),
+                Columns.reason: np.array(reasons, dtype=object),
+            }
+        )
+
+    def _weights(self, histories: Histories) -> FloatArray:
+        """Fusion weights by user, shape (retrievers, users): popularity alone without a history."""
+        names = list(self._recommender.retrievers)
+        alone = np.array([float(name == "popularity") for name in names], dtype=np.float32)
+        has_history = histories.lengths > 0
+        return np.where(has_history[None, :], self._recommender.weight_array()[:, None], alone[:, None])
+
+    def _choose(self, items: IntArray, fused: FloatArray) -> tuple[IntArray, IntArray]:
+        """Columns of the chosen candidates and their kinds, shape (users, top_k)."""
+        order = np.argsort(-fused, axis=1, kind="stable")
+        order = np.asarray(
+            np.where(np.take_along_axis(items, order, axis=1) == PADDING, PADDING, order), dtype=np.int32
+        )
+        if not self._resolved.needs_choice:
+            places: IntArray = _widened(order[:, : self._top_k], self._top_k)
+            return places, np.where(places == PADDING, FILLED, NATURAL).astype(np.int32)
+        places = np.full((len(items), self._top_k), PADDING, dtype=np.int32)
+        kinds = np.full(places.shape, FILLED, dtype=np.int32)
+        for user in range(len(items)):
+            own = order[user][order[user] != PADDING]
+            slots = self._slots(items[user][own])
+            places[user, : len(slots)] = own[[place for place, _ in slots]]
+            kinds[user, : len(slots)] = [kind for _, kind in slots]
+        return places, kinds
+
+    def _slots(self, items: IntArray) -> list[tuple[int, int]]:
+        """Place in `items` (best first) and kind of each slot of one user."""
+        if len(items) > LOOK_AHEAD:
+            near = np.flatnonzero((np.arange(len(items)) < LOOK_AHEAD) | self._is_special[items])
+            slots = self._builder.build_within_caps(items[near].tolist())
+            if len(slots) == self._top_k:
+                return [(int(near[slot.place]), slot.kind) for slot in slots]
+        return [(slot.place, slot.kind) for slot in self._builder.build(items.tolist())]
+
+    def _sources(self, candidates: ScoredCandidates, weights: FloatArray, places: IntArray) -> LongArray:
+        """The retriever that adds most to each fused score; the first one on ties."""
+        shares = np.stack(
+            [
+                np.where(own[:, None] > 0, own[:, None] * np.take_along_axis(scores, places, axis=1), -np.inf)
+                for own, scores in zip(weights, candidates.scores, strict=True)
+            ]
+        )
+        return np.asarray(shares.argmax(axis=0), dtype=np.int64)
+
+    def _fill(self, ranked: RankedLists, histories: Histories) -> None:
+        """Close short lists with the most popular items of the segment that are allowed, unseen and not yet in."""
+        popularity = list(self._recommender.retrievers).index("popularity")
+        segment_rows = self._popularity.segment_rows(histories.segments)
+        for user in np.flatnonzero((ranked.items == PADDING).any(axis=1)):
+            begin = int((ranked.items[user] != PADDING).sum())
+            taken = ranked.items[user, :begin]
+            if self._resolved.rules.exclude_seen:
+                taken = np.concatenate([taken, histories.items[user]])
+            order = self._fill_order(int(segment_rows[user]))
+            more = order[: self._top_k + len(taken)]
+            more = more[~np.isin(more, taken)][: self._top_k - begin]
+            end = begin + len(more)
+            last = ranked.scores[user, begin - 1] if begin else np.float32(0)
+            ranked.items[user, begin:end] = more
+            ranked.scores[user, begin:end] = last - (np.arange(len(more)) + 1) * np.float32(10**-DECIMALS)
+            ranked.sources[user, begin:end] = popularity
+
+    def _fill_order(self, segment_row: int) -> IntArray:
+        """Allowed items by popularity in a segment, shape (allowed items,)."""
+        if segment_row not in self._fill_orders:
+            scores = np.where(self._resolved.allowed, self._popularity.table()[1][segment_row], -np.inf)
+            order = top_rows(scores[None, :].astype(np.float32), len(scores))[0]
+            self._fill_orders[segment_row] = order[order != PADDING]
+        return self._fill_orders[segment_row]
+
+    def _segments(self, histories: Histories) -> ObjectArray:
+        """Segment whose popularity each user gets; empty for everyone's."""
+        names = np.array(self._popularity.table()[0], dtype=object)
+        return np.asarray(names[self._popularity.segment_rows(histories.segments)], dtype=object)
+
+
+def _popularity(recommender: Recommender) -> PopularityRetriever:
+    retriever = recommender.retrievers.get("popularity")
+    if not isinstance(retriever, PopularityRetriever):
+        raise ConfigurationError("the recommender has no fitted 'popularity' retriever, which fills short lists")
+    return retriever
+
+
+def _batches(histories: Histories, size: int) -> Iterator[tuple[slice, Histories]]:
+    for begin in range(0, max(histories.count, 1), size):
+        users = slice(begin, begin + size)
+        yield (
+            users,
+            Histories(
+                histories.items[users],
+                histories.weights[users],
+                histories.event_ats[users],
+                histories.segments[users],
+            ),
+        )
+
+
+def _widened(places: IntArray | LongArray, width: int) -> IntArray:
+    return np.pad(places, ((0, 0), (0, width - places.shape[1])), constant_values=PADDING).astype(np.int32)
+
+
+__all__ = ["COLD", "FILLED", "NATURAL", "PINNED", "RULE", "RankedLists", "RerankRules", "rank_users", "recommend"]

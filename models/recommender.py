@@ -1,0 +1,299 @@
+"""The recommender: a bundle of fitted retrievers, the weights that fuse them, and the catalogue they are bound to."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import orjson
+
+from models.candidates import CandidateGenerator, CandidateRequest, batch_size
+from models.catalogue import Catalogue
+from models.catalogue_files import load_catalogue, save_catalogue
+from models.errors import DataError, NotFittedError
+from models.fusion import ScoredCandidates, fit_weights
+from models.interactions import PADDING, BoolArray, FloatArray, Histories, InteractionLog, LongArray
+from models.recommender_config import RecommenderConfig, new_retriever, retriever_class
+from models.retriever import Retriever, VectorRetriever
+from models.splitting import Holdout, Targets
+from models.vector_index import ItemIndex
+
+FACTS_FILE = "recommender.json"
+FORMAT = 1
+SEQUENCE = "sequence"
+TEXT_AWARE = ("content", SEQUENCE)
+"""Retrievers that know an item from its text alone."""
+RECOUNTED = ("popularity", "co_occurrence")
+"""Retrievers cheap enough to be fitted again whenever the log has grown."""
+SEEN_LENGTH = 1_000
+"""Latest interactions of a user that count as seen while the weights are fitted."""
+
+OnStage = Callable[[str, float], None]
+
+
+class Recommender:
+    """Fitted retrievers by name, in the order of the configuration, and their weights."""
+
+    def __init__(self, config: RecommenderConfig, catalogue: Catalogue) -> None:
+        self.config = config
+        self.catalogue = catalogue
+        self.retrievers: dict[str, Retriever] = {}
+        self.weights: dict[str, float] = {}
+        """Share of each retriever in the fused score; they add up to 1."""
+        self.seconds: dict[str, float] = {}
+        """Seconds that fitting each retriever and the weights took."""
+        self.skipped: dict[str, str] = {}
+        """Configured retrievers that were left out, and why."""
+        self.validation_ndcg: float | None = None
+        """NDCG of the fused ranking on the users that the weights were fitted on."""
+        self.item_counts: LongArray = np.zeros(catalogue.count, dtype=np.int64)
+        """Interactions of each item in the log that was seen last."""
+
+    @classmethod
+    def fit(
+        cls,
+        train_log: InteractionLog,
+        validation: Holdout,
+        catalogue: Catalogue,
+        config: RecommenderConfig,
+        *,
+        seed: int,
+        on_stage: OnStage | None = None,
+        checkpoint_folder: Path | None = None,
+    ) -> Self:
+        """Fit each retriever on `train_log` and the weights on `validation`.
+
+        Args:
+            train_log: Interactions before the validation window; item rows are those of `catalogue`.
+            validation: What the weights are fitted on.
+            catalogue: All items, with embeddings where a text-aware retriever is configured.
+            config: Which retrievers, and their settings.
+            seed: Of every random choice.
+            on_stage: Called with the name of each finished stage and its seconds.
+            checkpoint_folder: Where long trainings keep what they need to resume.
+
+        Raises:
+            DataError: there is nothing to learn from.
+        """
+        recommender = cls(config, catalogue)
+        recommender._fit_retrievers(train_log, seed, on_stage, checkpoint_folder, {"validation": validation})
+        with recommender._timed("fusion", on_stage):
+            recommender._fit_weights(validation, seed)
+        return recommender
+
+    def refit(
+        self,
+        full_log: InteractionLog,
+        catalogue: Catalogue,
+        *,
+        seed: int,
+        on_stage: OnStage | None = None,
+        checkpoint_folder: Path | None = None,
+    ) -> "Recommender":
+        """A recommender for production: retrievers fitted on everything, weights kept."""
+        production = Recommender(self.config, catalogue)
+        best_epoch = getattr(self.retrievers.get(SEQUENCE), "best_epoch", 0)
+        schedule = {"epochs": best_epoch} if best_epoch else {}
+        production._fit_retrievers(full_log, seed, on_stage, checkpoint_folder, schedule)
+        production.weights = _rescaled({name: self.weights.get(name, 0.0) for name in production.retrievers})
+        production.validation_ndcg = self.validation_ndcg
+        return production
+
+    @property
+    def is_cold(self) -> BoolArray:
+        """Items without interactions, shape (items,)."""
+        return np.asarray(self.item_counts == 0, dtype=bool)
+
+    @property
+    def text_aware(self) -> tuple[str, ...]:
+        """Fitted retrievers that can propose a cold item."""
+        return tuple(name for name in self.retrievers if name in TEXT_AWARE)
+
+    def weight_array(self) -> FloatArray:
+        """Weights in the order of `retrievers`."""
+        return np.array([self.weights[name] for name in self.retrievers], dtype=np.float32)
+
+    def candidate_generator(self, index: ItemIndex | None) -> CandidateGenerator:
+        """Proposals of all retrievers, through `index` where it covers them and exactly elsewhere."""
+        generator = CandidateGenerator(self.retrievers, self.text_aware, index)
+        generator.bind(self.catalogue.item_ids)
+        return generator
+
+    def item_vectors(self) -> dict[str, FloatArray]:
+        """Item vectors by vector retriever: what an index is built from."""
+        vectors = {}
+        for name, retriever in self.retrievers.items():
+            if isinstance(retriever, VectorRetriever):
+                vectors[name] = retriever.item_vectors()
+        return vectors
+
+    def build_index(
+        self, *, seed: int, histories: Histories | None = None, model_version: str = "", snapshot: int | None = None
+    ) -> ItemIndex:
+        """An index over all items; its recall is measured on the users of `histories` where given."""
+        queries = {}
+        for name, retriever in self.retrievers.items():
+            if histories is not None and isinstance(retriever, VectorRetriever):
+                queries[name] = retriever.user_vectors(histories)
+        return ItemIndex.build(
+            self.item_vectors(),
+            self.catalogue.item_ids,
+            config=self.config.index,
+            seed=seed,
+            queries=queries,
+            model_version=model_version,
+            snapshot=snapshot,
+        )
+
+    def refresh(self, catalogue: Catalogue, log: InteractionLog | None = None) -> None:
+        """Bind to a changed catalogue; recount popularity and co-occurrence where the current log is given."""
+        for name, retriever in self.retrievers.items():
+            if log is not None and name in RECOUNTED:
+                retriever.fit(log, catalogue, seed=0)
+            else:
+                retriever.refresh(catalogue)
+        if log is not None:
+            self.item_counts = _item_counts(log)
+        else:
+            counts = dict(zip(self.catalogue.item_ids, self.item_counts, strict=True))
+            self.item_counts = np.array([counts.get(item, 0) for item in catalogue.item_ids], dtype=np.int64)
+        self.catalogue = catalogue
+
+    def save(self, folder: Path) -> None:
+        """Write everything needed to recommend: one folder per retriever, the catalogue, and the facts."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, retriever in self.retrievers.items():
+            retriever.save(folder / name)
+        save_catalogue(replace(self.catalogue, embeddings=None), folder / "catalogue.parquet")
+        facts = {
+            "format": FORMAT,
+            "config": asdict(self.config),
+            "retrievers": list(self.retrievers),
+            "weights": self.weights,
+            "skipped": self.skipped,
+            "validation_ndcg": self.validation_ndcg,
+            "item_counts": self.item_counts.tolist(),
+        }
+        (folder / FACTS_FILE).write_bytes(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; seconds are not kept, so that equal models have equal files.
+
+        Raises:
+            NotFittedError: the folder holds no recommender, or one of another format.
+        """
+        path = folder / FACTS_FILE
+        if not path.is_file():
+            raise NotFittedError(f"{folder} holds no recommender ({FACTS_FILE} is missing); train one first")
+        facts = orjson.loads(path.read_bytes())
+        if facts.get("format") != FORMAT:
+            raise NotFittedError(f"{path} has format {facts.get('format')}, this version reads {FORMAT}; train again")
+        recommender = cls(RecommenderConfig.from_dict(facts["config"]), load_catalogue(folder / "catalogue.parquet"))
+        recommender.retrievers = {name: retriever_class(name).load(folder / name) for name in facts["retrievers"]}
+        recommender.weights, recommender.skipped = facts["weights"], facts["skipped"]
+        recommender.validation_ndcg = facts["validation_ndcg"]
+        recommender.item_counts = np.array(facts["item_counts"], dtype=np.int64)
+        return recommender
+
+    def _fit_retrievers(
+        self,
+        log: InteractionLog,
+        seed: int,
+        on_stage: OnStage | None,
+        checkpoint_folder: Path | None,
+        schedule: Mapping[str, Any],
+    ) -> None:
+        """Fit all; `schedule` says when the training of the sequence model ends."""
+        if not len(log.item_rows):
+            raise DataError("there are no interactions to learn from; land an events file or run `freshet load`")
+        self.item_counts = _item_counts(log)
+        for name in self.config.retrievers:
+            reason = self.config.reason_to_skip(name, self.catalogue)
+            if reason is not None:
+                self.skipped[name] = reason
+                continue
+            with self._timed(name, on_stage):
+                retriever = new_retriever(name, self.config, checkpoint_folder)
+                retriever.fit(log, self.catalogue, seed=seed, **(schedule if name == SEQUENCE else {}))
+                self.retrievers[name] = retriever
+        self.weights = {name: 1 / len(self.retrievers) for name in self.retrievers}
+
+    def _fit_weights(self, validation: Holdout, seed: int) -> None:
+        config = self.config.fusion
+        rng = np.random.default_rng(seed)
+        count = min(config.max_users, validation.count)
+        chosen = np.sort(rng.choice(validation.count, count, replace=False)) if count else np.zeros(0, dtype=np.int64)
+        targets = _select(validation.targets, chosen)
+        candidates = self._validation_candidates(validation, chosen)
+        weights, ndcg = fit_weights(candidates, targets, config, seed=seed)
+        self.weights = dict(zip(self.retrievers, weights.astype(float).round(6).tolist(), strict=True))
+        self.validation_ndcg = ndcg if targets.count else None
+
+    def _validation_candidates(self, validation: Holdout, chosen: LongArray) -> ScoredCandidates:
+        available = np.ones(self.catalogue.count, dtype=bool)
+        if validation.boundary is not None:
+            available = self.catalogue.available_at(validation.boundary)
+        none = np.zeros(0, dtype=np.int32)
+        request = CandidateRequest(
+            self.config.candidates_per_retriever, available, self.config.exclude_seen, extra_rows=none, cold_rows=none
+        )
+        generator = self.candidate_generator(None)
+        size = batch_size(self.catalogue.count)
+        users = validation.user_rows[chosen]
+        parts = [
+            generator.score(validation.history.histories(users[begin : begin + size], length=SEEN_LENGTH), request)
+            for begin in range(0, len(users), size)
+        ]
+        return _joined(parts, len(self.retrievers))
+
+    def _timed(self, name: str, on_stage: OnStage | None) -> "_Stage":
+        return _Stage(self.seconds, name, on_stage)
+
+
+class _Stage:
+    """Records how long its block took."""
+
+    def __init__(self, seconds: dict[str, float], name: str, on_stage: OnStage | None) -> None:
+        self._seconds, self._name, self._on_stage = seconds, name, on_stage
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._seconds[self._name] = time.perf_counter() - self._begun
+            if self._on_stage is not None:
+                self._on_stage(self._name, self._seconds[self._name])
+
+
+def _item_counts(log: InteractionLog) -> LongArray:
+    return np.bincount(log.item_rows, minlength=log.item_count).astype(np.int64)
+
+
+def _rescaled(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {name: weight / total if total else 1 / len(weights) for name, weight in weights.items()}
+
+
+def _select(targets: Targets, users: LongArray) -> Targets:
+    lengths = targets.lengths[users]
+    parts: list[Any] = [targets.item_rows[targets.start[user] : targets.start[user + 1]] for user in users]
+    rows = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+    return Targets(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), rows)
+
+
+def _joined(parts: list[ScoredCandidates], retriever_count: int) -> ScoredCandidates:
+    """Batches of different widths as one."""
+    users, width = sum(len(part.items) for part in parts), max((part.items.shape[1] for part in parts), default=1)
+    items = np.full((users, width), PADDING, dtype=np.int32)
+    scores = np.zeros((retriever_count, users, width), dtype=np.float32)
+    begin = 0
+    for part in parts:
+        end = begin + len(part.items)
+        items[begin:end, : part.items.shape[1]] = part.items
+        scores[:, begin:end, : part.items.shape[1]] = part.scores
+        begin = end
+    return ScoredCandidates(items, scores)

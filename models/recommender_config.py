@@ -1,0 +1,139 @@
+"""Which retrievers a recommender is made of, and their settings, read from a domain's tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from models.als import ALSConfig, ALSRetriever
+from models.catalogue import Catalogue
+from models.co_occurrence import CoOccurrenceConfig, CoOccurrenceRetriever
+from models.content import ContentConfig, ContentRetriever
+from models.ease import EASEConfig, EASERetriever
+from models.errors import ConfigurationError
+from models.fusion import FusionConfig
+from models.popularity import PopularityConfig, PopularityRetriever
+from models.retriever import Retriever
+from models.sequence_config import SequenceConfig
+from models.vector_index import IndexConfig
+
+RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "sequence")
+"""Every retriever that can be configured."""
+
+
+@dataclass(frozen=True)
+class RecommenderConfig:
+    """Settings of a `Recommender`."""
+
+    retrievers: tuple[str, ...] = RETRIEVERS
+    """Retrievers to fit, in this order; popularity must be among them, since new users get nothing else."""
+    candidates_per_retriever: int = 400
+    """Proposals of each retriever for each user."""
+    exclude_seen: bool = True
+    """Whether the weights are fitted with the items of the history left out, as the lists will be."""
+    popularity: PopularityConfig = field(default_factory=PopularityConfig)
+    """Settings of recent popularity."""
+    co_occurrence: CoOccurrenceConfig = field(default_factory=CoOccurrenceConfig)
+    """Settings of item co-occurrence."""
+    content: ContentConfig = field(default_factory=ContentConfig)
+    """Settings of text similarity."""
+    als: ALSConfig = field(default_factory=ALSConfig)
+    """Settings of matrix factorisation."""
+    ease: EASEConfig = field(default_factory=EASEConfig)
+    """Settings of the closed-form linear model."""
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
+    """Settings of the sequence transformer and its training."""
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    """Search for the fusion weights."""
+    index: IndexConfig = field(default_factory=IndexConfig)
+    """Size limits and targets of the index."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.retrievers) - set(RETRIEVERS))
+        if unknown:
+            raise ConfigurationError(f"unknown retrievers {unknown}; choose from {', '.join(RETRIEVERS)}")
+        if "popularity" not in self.retrievers:
+            raise ConfigurationError("retrievers must include 'popularity', which answers for users without a history")
+        if len(set(self.retrievers)) != len(self.retrievers):
+            raise ConfigurationError(f"a retriever is named twice in {list(self.retrievers)}")
+        if self.candidates_per_retriever < 1:
+            raise ConfigurationError("candidates_per_retriever must be at least 1")
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> "RecommenderConfig":
+        """Build from a plain table such as a domain's TOML.
+
+        Raises:
+            ConfigurationError: a key is unknown or a value does not fit.
+        """
+        known = _checked_keys(cls, table, "recommender")
+        sections = {
+            "popularity": PopularityConfig,
+            "co_occurrence": CoOccurrenceConfig,
+            "content": ContentConfig,
+            "als": ALSConfig,
+            "ease": EASEConfig,
+            "sequence": SequenceConfig,
+            "fusion": FusionConfig,
+            "index": IndexConfig,
+        }
+        for name, section in sections.items():
+            if name in known:
+                known[name] = section(**_checked_keys(section, known[name], name))
+        if "retrievers" in known:
+            known["retrievers"] = tuple(known["retrievers"])
+        return cls(**known)
+
+    def reason_to_skip(self, name: str, catalogue: Catalogue) -> str | None:
+        """Why a configured retriever cannot be fitted on this catalogue, or None when it can."""
+        if name == "ease" and catalogue.count > self.ease.max_items:
+            return f"{catalogue.count:,} items are more than ease.max_items ({self.ease.max_items:,})"
+        if name == "content" and catalogue.embeddings is None:
+            return "the catalogue has no embeddings; materialise item_embeddings"
+        return None
+
+
+def new_retriever(name: str, config: RecommenderConfig, checkpoint_folder: Path | None) -> Retriever:
+    """An unfitted retriever with its settings."""
+    match name:
+        case "popularity":
+            return PopularityRetriever(config.popularity)
+        case "co_occurrence":
+            return CoOccurrenceRetriever(config.co_occurrence)
+        case "content":
+            return ContentRetriever(config.content)
+        case "als":
+            return ALSRetriever(config.als)
+        case "ease":
+            return EASERetriever(config.ease)
+        case "sequence":
+            folder = None if checkpoint_folder is None else checkpoint_folder / name
+            return cast(Retriever, retriever_class(name)(config.sequence, checkpoint_folder=folder))
+        case _:
+            raise ConfigurationError(f"unknown retriever {name!r}; choose from {', '.join(RETRIEVERS)}")
+
+
+def retriever_class(name: str) -> Any:
+    """The class of a retriever; torch is imported only for the sequence model."""
+    if name == "sequence":
+        from models.sequence_retriever import SequenceRetriever
+
+        return SequenceRetriever
+    classes: dict[str, type[Retriever]] = {
+        "popularity": PopularityRetriever,
+        "co_occurrence": CoOccurrenceRetriever,
+        "content": ContentRetriever,
+        "als": ALSRetriever,
+        "ease": EASERetriever,
+    }
+    if name not in classes:
+        raise ConfigurationError(f"unknown retriever {name!r}; choose from {', '.join(RETRIEVERS)}")
+    return classes[name]
+
+
+def _checked_keys(config_class: Any, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    names = [one.name for one in fields(config_class)]
+    unknown = sorted(set(table) - set(names))
+    if unknown:
+        raise ConfigurationError(f"unknown key {unknown[0]!r} in {where}; known are {', '.join(names)}")
+    return dict(table)

@@ -1,0 +1,284 @@
+"""Rules for the final list: seen and unavailable items, diversity, reserved slots for cold items, business rules.
+
+Never broken: availability, the seen filter, block rules, and one item once per list. Relaxed when a list would
+stay short: the caps on categories and brands.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from models.catalogue import Catalogue
+from models.errors import ConfigurationError
+from models.interactions import BoolArray, FloatArray, IntArray, ObjectArray
+
+UNCAPPED = -1
+ACTIONS = ("pin", "block", "boost")
+FIELDS = ("item_id", "category", "brand_or_author")
+
+
+@dataclass(frozen=True)
+class ItemRule:
+    """One business rule, as in the table `serving.item_rules`."""
+
+    rule_id: str
+    action: Literal["pin", "block", "boost"]
+    field: Literal["item_id", "category", "brand_or_author"]
+    match: str
+    amount: float = 0.0
+    """boost: added to the fused score; pin: 1-based position."""
+    valid_from: int | None = None
+    """First second, since 1970 UTC; None: always."""
+    valid_until: int | None = None
+    """End, exclusive; None: never ends."""
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS or self.field not in FIELDS:
+            raise ConfigurationError(
+                f"rule {self.rule_id!r}: action must be one of {', '.join(ACTIONS)} and field one of "
+                f"{', '.join(FIELDS)}, not {self.action!r} and {self.field!r}"
+            )
+        if self.action == "pin" and (self.amount < 1 or self.amount != int(self.amount)):
+            raise ConfigurationError(f"rule {self.rule_id!r}: a pin needs a whole position from 1, not {self.amount}")
+
+    def is_valid_at(self, as_of: int) -> bool:
+        """Whether the rule holds at a moment."""
+        has_begun = self.valid_from is None or self.valid_from <= as_of
+        return has_begun and (self.valid_until is None or as_of < self.valid_until)
+
+    def matches(self, catalogue: Catalogue) -> BoolArray:
+        """Items that the rule is about, shape (items,)."""
+        values = {"item_id": catalogue.item_ids, "category": catalogue.categories, "brand_or_author": catalogue.brands}
+        return np.asarray(values[self.field] == self.match, dtype=bool)
+
+
+@dataclass(frozen=True)
+class RerankRules:
+    """What the final lists of a domain and surface must obey."""
+
+    exclude_seen: bool = True
+    """Leave out every item of the user's history."""
+    max_per_category: int = 0
+    """Most items of one category in a list; 0: no cap. Items without a category are not capped."""
+    max_per_brand: int = 0
+    """Most items of one brand or author in a list; 0: no cap."""
+    cold_share: float = 0.0
+    """Share of each prefix of the list kept for items without interactions, while a text-aware retriever has any."""
+    item_rules: tuple[ItemRule, ...] = ()
+    """Business rules of the surface."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cold_share <= 1:
+            raise ConfigurationError(f"cold_share must be between 0 and 1, not {self.cold_share}")
+        if self.max_per_category < 0 or self.max_per_brand < 0:
+            raise ConfigurationError("max_per_category and max_per_brand must not be negative; 0 means no cap")
+
+
+def item_rules_from_frame(frame: pd.DataFrame, *, surface: str) -> tuple[ItemRule, ...]:
+    """Rules of the table `serving.item_rules` that hold on `surface`, in order of their id."""
+    own = frame[frame["surface"].isna() | (frame["surface"] == surface)].sort_values("rule_id")
+    return tuple(_item_rule(row) for row in own.to_dict("records"))
+
+
+@dataclass(frozen=True)
+class ResolvedRules:
+    """Rules as arrays over the rows of one catalogue at one moment."""
+
+    rules: RerankRules
+    allowed: BoolArray
+    """Available and not blocked, shape (items,)."""
+    boost: FloatArray
+    """Added to the fused score, shape (items,)."""
+    pins: tuple[tuple[int, str, BoolArray], ...]
+    """0-based position, rule id and items of each pin, in order of position and rule."""
+    extra_rows: IntArray
+    """Allowed items that a pin or boost names by id: candidates for everyone."""
+    categories: IntArray
+    """Code of each item's category; -1 where there is no cap."""
+    brands: IntArray
+    """Code of each item's brand; -1 where there is no cap."""
+
+    @property
+    def needs_choice(self) -> bool:
+        """Whether a list can differ from the plain order of scores."""
+        rules = self.rules
+        return bool(rules.max_per_category or rules.max_per_brand or rules.cold_share > 0 or self.pins)
+
+
+def resolve_rules(rules: RerankRules, catalogue: Catalogue, *, as_of: int) -> ResolvedRules:
+    """Apply validity windows and availability at `as_of` (seconds since 1970 UTC)."""
+    valid = [(rule, rule.matches(catalogue)) for rule in rules.item_rules if rule.is_valid_at(as_of)]
+    allowed = catalogue.available_at(as_of)
+    for rule, items in valid:
+        if rule.action == "block":
+            allowed = allowed & ~items
+    boost = np.zeros(catalogue.count, dtype=np.float32)
+    for rule, items in valid:
+        if rule.action == "boost":
+            boost += np.float32(rule.amount) * items
+    pins = [(int(rule.amount) - 1, rule.rule_id, items) for rule, items in valid if rule.action == "pin"]
+    named = [items for rule, items in valid if rule.field == "item_id" and rule.action != "block"]
+    is_named = np.logical_or.reduce(named) if named else np.zeros(catalogue.count, dtype=bool)
+    return ResolvedRules(
+        rules=rules,
+        allowed=allowed,
+        boost=boost,
+        pins=tuple(sorted(pins, key=lambda pin: pin[:2])),
+        extra_rows=np.flatnonzero(is_named & allowed).astype(np.int32),
+        categories=_codes(catalogue.categories, is_capped=rules.max_per_category > 0),
+        brands=_codes(catalogue.brands, is_capped=rules.max_per_brand > 0),
+    )
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place of a list: which candidate, and why it stands there."""
+
+    place: int
+    """Column of the candidate."""
+    kind: int
+    """`NATURAL`, `COLD`, or `PINNED` plus the number of the pin."""
+
+
+NATURAL, COLD, FILLED, PINNED = 0, 1, 2, 3
+
+
+class ListBuilder:
+    """Fills the lists of one batch of users, slot by slot, from candidates in order of score."""
+
+    def __init__(self, resolved: ResolvedRules, is_cold: BoolArray, *, top_k: int) -> None:
+        self._resolved = resolved
+        # Plain lists: reading single elements of numpy arrays would dominate the loop.
+        self._is_cold: list[bool] = is_cold.tolist()
+        self._caps = [
+            (codes.tolist(), cap)
+            for codes, cap in (
+                (resolved.categories, resolved.rules.max_per_category),
+                (resolved.brands, resolved.rules.max_per_brand),
+            )
+            if cap
+        ]
+        self._top_k = top_k
+
+    def build_within_caps(self, items: Sequence[int]) -> list[Slot]:
+        """Slots of one user, fewer than `top_k` where the caps or the candidates do not allow more.
+
+        Args:
+            items: Candidates (allowed, unseen, distinct), best first.
+
+        Returns:
+            Slots whose `place` indexes `items`.
+        """
+        return self._choose(items, range(len(items)), is_capped=True)
+
+    def build(self, items: Sequence[int]) -> list[Slot]:
+        """Slots as of `build_within_caps`, filled up to `top_k` with the best items that the caps had kept out."""
+        slots = self.build_within_caps(items)
+        if len(slots) < min(self._top_k, len(items)):
+            chosen = {slot.place for slot in slots}
+            skipped = [place for place in range(len(items)) if place not in chosen]
+            kept = sorted([*chosen, *skipped[: self._top_k - len(slots)]])
+            slots = self._choose(items, kept, is_capped=False)
+        return slots
+
+    def _choose(self, items: Sequence[int], places: Sequence[int], *, is_capped: bool) -> list[Slot]:
+        state = _State(self._caps if is_capped else [])
+        cold = [place for place in places if self._is_cold[items[place]]] if self._resolved.rules.cold_share else []
+        pinned = self._pinned(items, places)
+        reserved = {slot.place for slot in pinned.values()}
+        cold_used = natural = next_cold = 0
+        while len(state.slots) < self._top_k:
+            position = len(state.slots)
+            if position in pinned:
+                cold_used += self._is_cold[items[pinned[position].place]]
+                state.take(pinned[position], items)
+                continue
+            if self._owes_cold(position, cold_used):
+                next_cold = state.skip(cold, next_cold, items, reserved)
+                if next_cold < len(cold):
+                    state.take(Slot(cold[next_cold], COLD), items)
+                    cold_used += 1
+                    continue
+            natural = state.skip(places, natural, items, reserved)
+            if natural == len(places):
+                break
+            cold_used += self._is_cold[items[places[natural]]]
+            state.take(Slot(places[natural], NATURAL), items)
+        return self._with_late_pins(state.slots, pinned)
+
+    def _owes_cold(self, position: int, cold_used: int) -> bool:
+        # Every prefix of p slots holds at least floor(share * p) cold items.
+        return cold_used < int(self._resolved.rules.cold_share * (position + 1) + 1e-9)
+
+    def _pinned(self, items: Sequence[int], places: Sequence[int]) -> dict[int, Slot]:
+        """Best candidate of each pin by position; a second pin of one position moves to the next free one."""
+        pinned: dict[int, Slot] = {}
+        used: set[int] = set()
+        for number, (position, _, matches) in enumerate(self._resolved.pins):
+            place = next((place for place in places if place not in used and matches[items[place]]), None)
+            while position in pinned:
+                position += 1
+            if place is not None and position < self._top_k:
+                pinned[position] = Slot(place, PINNED + number)
+                used.add(place)
+        return pinned
+
+    def _with_late_pins(self, slots: list[Slot], pinned: dict[int, Slot]) -> list[Slot]:
+        """Pins beyond the end of a short list close it."""
+        late = [pinned[position] for position in sorted(pinned) if position >= len(slots)]
+        return [*slots, *late][: self._top_k]
+
+
+class _State:
+    """Slots taken so far and how full each category and brand is."""
+
+    def __init__(self, caps: list[tuple[list[int], int]]) -> None:
+        self.slots: list[Slot] = []
+        self._taken: set[int] = set()
+        self._caps = caps
+        self._counts: list[dict[int, int]] = [{} for _ in self._caps]
+
+    def skip(self, places: Sequence[int], start: int, items: Sequence[int], reserved: set[int]) -> int:
+        """First index from `start` whose candidate is free and fits the caps; the length when there is none."""
+        while start < len(places):
+            place = places[start]
+            if place not in self._taken and place not in reserved and self._fits(items[place]):
+                return start
+            start += 1
+        return start
+
+    def take(self, slot: Slot, items: Sequence[int]) -> None:
+        self.slots.append(slot)
+        self._taken.add(slot.place)
+        for (codes, _), counts in zip(self._caps, self._counts, strict=True):
+            code = codes[items[slot.place]]
+            counts[code] = counts.get(code, 0) + 1
+
+    def _fits(self, item: int) -> bool:
+        for (codes, cap), counts in zip(self._caps, self._counts, strict=True):
+            code = codes[item]
+            if code != UNCAPPED and counts.get(code, 0) >= cap:
+                return False
+        return True
+
+
+def _codes(values: ObjectArray, *, is_capped: bool) -> IntArray:
+    if not is_capped:
+        return np.full(len(values), UNCAPPED, dtype=np.int32)
+    codes = pd.factorize(values)[0].astype(np.int32)
+    return np.where(values == "", np.int32(UNCAPPED), codes)
+
+
+def _item_rule(row: Mapping[Hashable, Any]) -> ItemRule:
+    return ItemRule(
+        rule_id=row["rule_id"],
+        action=row["action"],
+        field=row["field"],
+        match=row["match"],
+        amount=0.0 if pd.isna(row["amount"]) else float(row["amount"]),
+        valid_from=None if pd.isna(row["valid_from"]) else int(row["valid_from"].timestamp()),
+        valid_until=None if pd.isna(row["valid_until"]) else int(row["valid_until"].timestamp()),
+    )

@@ -1,0 +1,220 @@
+"""What every retriever promises, and the array operations that all of them share.
+
+Results must not depend on how users are batched. BLAS and FAISS choose other kernels for other shapes, so user
+vectors are always multiplied in blocks of `BLOCK` rows, padded with zeros: the bits of a user's row then depend on
+that user alone. The number of BLAS threads may still change the last bits.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+import orjson
+import pandas as pd
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+
+from models.catalogue import Catalogue
+from models.errors import NotFittedError
+from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, InteractionLog, ObjectArray
+
+BLOCK = 64
+"""Users per matrix product."""
+
+ARRAYS_FILE = "arrays.safetensors"
+FACTS_FILE = "facts.json"
+
+
+class Retriever(Protocol):
+    """Scores items for users from what it learned. All item arrays are in the row order of the catalogue."""
+
+    name: str
+
+    def fit(self, log: InteractionLog, catalogue: Catalogue, *, seed: int) -> None:
+        """Learn from `log`, whose item rows are those of `catalogue`."""
+        ...
+
+    def score(self, histories: Histories) -> FloatArray:
+        """Scores of all items for each user, shape (users, items); 0 where the retriever knows nothing."""
+        ...
+
+    def refresh(self, catalogue: Catalogue) -> None:
+        """Bind to a changed catalogue without learning again: rows move with their ids, unknown items score 0."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write to `folder` as safetensors and JSON."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        ...
+
+
+@runtime_checkable
+class VectorRetriever(Retriever, Protocol):
+    """A retriever whose score is the dot product of a user vector and an item vector."""
+
+    def user_vectors(self, histories: Histories) -> FloatArray:
+        """Shape (users, dimension); zero for a user without a known history."""
+        ...
+
+    def item_vectors(self) -> FloatArray:
+        """Shape (items, dimension); zero for an item that the retriever knows nothing about."""
+        ...
+
+
+@runtime_checkable
+class SimilarityRetriever(Retriever, Protocol):
+    """A retriever that is no vector model but can say how strongly one item of a history calls for another."""
+
+    def similarity(self, history: IntArray, items: IntArray) -> FloatArray:
+        """Strength between each history item and each item, shape (pairs,) for two arrays of item rows."""
+        ...
+
+
+def top_rows(scores: FloatArray, count: int) -> IntArray:
+    """Item rows of the `count` highest scores of each row, best first; ties go to the lower item row.
+
+    Args:
+        scores: Shape (users, items); `-inf` stands for "not a candidate".
+        count: How many; rows with fewer candidates end in padding.
+
+    Returns:
+        Shape (users, min(count, items)).
+    """
+    users, items = scores.shape
+    count = min(count, items)
+    if not count or not users:
+        return np.full((users, count), PADDING, dtype=np.int32)
+    keys = _sort_keys(scores)
+    if count < items:
+        keys = np.partition(keys, items - count, axis=1)[:, items - count :]
+    keys = -np.sort(-keys, axis=1)
+    rows = (np.int64(0xFFFFFFFF) - (keys & np.int64(0xFFFFFFFF))).astype(np.int32)
+    is_candidate = np.take_along_axis(scores, rows, axis=1) > -np.inf
+    return np.where(is_candidate, rows, np.int32(PADDING))
+
+
+def _sort_keys(scores: FloatArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """One whole number for each score that orders like (score, lower column first)."""
+    bits = (np.asarray(scores, dtype=np.float32) + np.float32(0)).view(np.int32)
+    ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    columns = np.int64(0xFFFFFFFF) - np.arange(scores.shape[1], dtype=np.int64)
+    return (ordered.astype(np.int64) << 32) | columns
+
+
+def in_blocks(compute: Callable[[FloatArray], FloatArray], vectors: FloatArray) -> FloatArray:
+    """Apply `compute` to blocks of exactly `BLOCK` rows (padded with zeros) and join the results."""
+    parts = []
+    for begin in range(0, max(len(vectors), 1), BLOCK):
+        block = vectors[begin : begin + BLOCK]
+        padded = np.zeros((BLOCK, vectors.shape[1]), dtype=np.float32)
+        padded[: len(block)] = block
+        parts.append(compute(padded)[: len(block)])
+    return np.concatenate(parts)
+
+
+def dot_scores(users: FloatArray, items: FloatArray) -> FloatArray:
+    """Scores of all items, shape (users, items), whose rows do not depend on the other users of the batch."""
+    return in_blocks(lambda block: np.asarray(block @ items.T, dtype=np.float32), users)
+
+
+def recency(histories: Histories, decay: float) -> FloatArray:
+    """`exp(-age / decay)` by place from the end (the latest has age 0), 0 on padding; all ones when `decay` is 0."""
+    length = histories.items.shape[1]
+    age = np.arange(length - 1, -1, -1, dtype=np.float32)
+    by_place = np.exp(-age / np.float32(decay)) if decay > 0 else np.ones(length, dtype=np.float32)
+    return np.where(histories.items != PADDING, by_place[None, :], np.float32(0)).astype(np.float32)
+
+
+def history_matrix(
+    histories: Histories, item_count: int, *, decay: float, length: int, known: BoolArray | None = None
+) -> sparse.csr_matrix:
+    """Weighted histories as a sparse matrix (users, items): event weight times recency, repeats added up.
+
+    Args:
+        histories: The users.
+        item_count: Number of columns.
+        decay: See `recency`.
+        length: Only so many latest interactions count.
+        known: Items that may count, shape (items,); all when None.
+    """
+    latest = histories.last(length)
+    values = recency(latest, decay) * latest.weights
+    counts = latest.items != PADDING
+    if known is not None:
+        counts &= known[np.where(counts, latest.items, 0)]
+    users, places = np.nonzero(counts)
+    matrix = sparse.csr_matrix(
+        (values[users, places], (users, latest.items[users, places])), shape=(histories.count, item_count)
+    )
+    matrix.sum_duplicates()
+    return matrix
+
+
+def log_matrix(log: InteractionLog, *, is_binary: bool = True) -> sparse.csr_matrix:
+    """The log as a sparse matrix (users, items), with ones or with summed weights."""
+    values = np.ones(len(log.item_rows), dtype=np.float32) if is_binary else log.weights
+    matrix = sparse.csr_matrix(
+        (values, log.item_rows.astype(np.int64), log.start), shape=(log.user_count, log.item_count), dtype=np.float32
+    )
+    matrix.sum_duplicates()
+    if is_binary:
+        matrix.data[:] = 1
+    return matrix
+
+
+def row_map(old_ids: ObjectArray, new_ids: ObjectArray) -> IntArray:
+    """Old row of each new item, -1 for an item that was not there; shape (new items,)."""
+    return np.asarray(pd.Index(old_ids).get_indexer(pd.Index(new_ids)), dtype=np.int32)
+
+
+def realign(values: FloatArray, rows: IntArray) -> FloatArray:
+    """Rows of `values` in the order of `row_map`; zeros for new items. Works along the first axis."""
+    moved = values[np.maximum(rows, 0)] if len(values) else np.zeros((len(rows), *values.shape[1:]), np.float32)
+    moved[rows < 0] = 0
+    return moved
+
+
+def realign_square(matrix: sparse.csr_matrix, rows: IntArray) -> sparse.csr_matrix:
+    """An item-item matrix in the order of `row_map`, with empty rows and columns for new items."""
+    kept = np.flatnonzero(rows >= 0)
+    select = sparse.csr_matrix(
+        (np.ones(len(kept), dtype=np.float32), (kept, rows[kept])), shape=(len(rows), matrix.shape[0])
+    )
+    moved = sparse.csr_matrix(select @ matrix @ select.T)
+    moved.sort_indices()
+    return moved
+
+
+def pair_values(matrix: sparse.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
+    """Entries of a sparse matrix at pairs of rows and columns, shape (pairs,)."""
+    if not len(rows):
+        return np.zeros(0, dtype=np.float32)
+    return np.asarray(matrix[rows, columns], dtype=np.float32).reshape(-1)
+
+
+def save_state(folder: Path, arrays: Mapping[str, np.ndarray[Any, Any]], facts: Mapping[str, Any]) -> None:
+    """Write arrays as safetensors and the rest as JSON; equal state gives equal bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS_FILE)
+    (folder / FACTS_FILE).write_bytes(orjson.dumps(dict(facts), option=orjson.OPT_SORT_KEYS))
+
+
+def load_state(folder: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
+    """Read what `save_state` wrote.
+
+    Raises:
+        NotFittedError: the folder holds no saved retriever.
+    """
+    if not (folder / FACTS_FILE).is_file():
+        raise NotFittedError(f"{folder} holds no saved retriever ({FACTS_FILE} is missing); train and save one first")
+    return load_file(folder / ARRAYS_FILE), orjson.loads((folder / FACTS_FILE).read_bytes())
+
+
+def as_ids(values: list[str]) -> ObjectArray:
+    """Item ids read from JSON as an object array."""
+    return np.array(values, dtype=object)

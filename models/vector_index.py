@@ -1,0 +1,284 @@
+"""FAISS indexes over the item vectors of each vector retriever: exact while small, inverted lists above.
+
+One `ItemIndex` holds one index per vector retriever, all under the same labels, so that each retriever can propose
+its own candidates and no index depends on the fusion weights. Items are added and removed without a rebuild.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from models.errors import ConfigurationError, DataError, NotFittedError
+from models.faiss_backend import faiss
+from models.interactions import PADDING, BoolArray, FloatArray, IntArray, LongArray, ObjectArray
+from models.retriever import dot_scores, in_blocks, top_rows
+
+FACTS_FILE = "index.json"
+USERS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """Settings of `ItemIndex`."""
+
+    exact_below: int = 50_000
+    """Catalogues with fewer items are searched exactly."""
+    recall_target: float = 0.95
+    """Recall against exact search that the number of probed lists is chosen for."""
+    measured_k: int = 100
+    """Length of the lists on which recall is measured."""
+    sample: int = 512
+    """Queries on which recall is measured."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.recall_target <= 1:
+            raise ConfigurationError(f"index.recall_target must be above 0 and at most 1, not {self.recall_target}")
+
+
+class ItemIndex:
+    """Nearest items by dot product in each vector space."""
+
+    def __init__(self, config: IndexConfig, *, model_version: str = "", snapshot: int | None = None) -> None:
+        self.config = config
+        self.model_version = model_version
+        self.snapshot = snapshot
+        self.recalls: dict[str, float] = {}
+        """Recall at `measured_k` against exact search, by retriever, when the index was built."""
+        self._indexes: dict[str, Any] = {}
+        self._probes: dict[str, int] = {}
+        self._item_ids: ObjectArray = np.empty(0, dtype=object)
+        """Item id of each label; None where the item was removed."""
+
+    @classmethod
+    def build(
+        cls,
+        vectors: Mapping[str, FloatArray],
+        item_ids: Sequence[str] | ObjectArray,
+        *,
+        config: IndexConfig,
+        seed: int,
+        queries: Mapping[str, FloatArray] | None = None,
+        model_version: str = "",
+        snapshot: int | None = None,
+    ) -> Self:
+        """Index all items.
+
+        Args:
+            vectors: Item vectors by retriever, each (items, dimension).
+            item_ids: Item ids, aligned with the rows of the vectors.
+            config: Sizes and targets.
+            seed: Chooses the sample on which recall is measured, and the clustering.
+            queries: User vectors by retriever to measure recall on; item vectors when missing.
+            model_version: Version of the recommender that made the vectors.
+            snapshot: Lake snapshot that the vectors come from.
+
+        Raises:
+            DataError: there are no items, or vectors and ids differ in number.
+        """
+        if not len(item_ids):
+            raise DataError("there are no items to index")
+        index = cls(config, model_version=model_version, snapshot=snapshot)
+        index._item_ids = np.array(list(item_ids), dtype=object)
+        rng = np.random.default_rng(seed)
+        for name in sorted(vectors):
+            own = _checked(name, vectors[name], len(item_ids))
+            index._indexes[name] = _empty_index(own, config, seed)
+            index._indexes[name].add_with_ids(own, np.arange(len(own), dtype=np.int64))
+            asked = (queries or {}).get(name, own)
+            chosen = rng.choice(len(asked), min(config.sample, len(asked)), replace=False)
+            index._tune(name, np.ascontiguousarray(asked[np.sort(chosen)], dtype=np.float32))
+        return index
+
+    @property
+    def names(self) -> list[str]:
+        """Retrievers that have an index here."""
+        return sorted(self._indexes)
+
+    @property
+    def count(self) -> int:
+        """Number of items that can be found."""
+        return sum(item is not None for item in self._item_ids)
+
+    def catalogue_rows(self, item_ids: ObjectArray) -> IntArray:
+        """Row in `item_ids` of each label, -1 for an item that is not among them; shape (labels,)."""
+        if len(item_ids) == len(self._item_ids) and bool(np.all(item_ids == self._item_ids)):
+            return np.arange(len(item_ids), dtype=np.int32)
+        return np.asarray(pd.Index(item_ids).get_indexer(pd.Index(self._item_ids)), dtype=np.int32)
+
+    def search(self, name: str, queries: FloatArray, count: int, *, allowed: BoolArray | None = None) -> LongArray:
+        """Labels of the nearest items for each query, best first, padded with -1.
+
+        Args:
+            name: Retriever whose vectors are searched.
+            queries: User vectors, shape (users, dimension).
+            count: How many; more than there are items is fine.
+            allowed: Labels that may be found, shape (labels,); all when None.
+
+        Returns:
+            Shape (users, min(count, items)).
+        """
+        if name not in self._indexes:
+            raise NotFittedError(f"the index has no vectors of {name!r}, only of {', '.join(self.names) or 'nothing'}")
+        return self._search(name, queries, count, self._probes.get(name, 0), allowed)
+
+    def measure_recall(self, name: str, queries: FloatArray, *, k: int | None = None) -> float:
+        """Share of the exact `k` nearest items that the index finds, on average over the queries."""
+        size = min(k or self.config.measured_k, max(self.count, 1))
+        if name not in self._probes or not len(queries):
+            return 1.0
+        exact = self._search(name, queries, size, self._indexes[name].nlist)
+        found = self.search(name, queries, size)
+        shared = [len(np.intersect1d(a, b)) for a, b in zip(exact, found, strict=True)]
+        return float(np.mean(shared) / size)
+
+    def add(self, item_ids: Sequence[str] | ObjectArray, vectors: Mapping[str, FloatArray]) -> None:
+        """Add items, replacing those already there, without a rebuild.
+
+        Raises:
+            DataError: vectors of a retriever are missing or do not fit.
+        """
+        missing = set(self._indexes) - set(vectors)
+        if missing:
+            raise DataError(f"vectors of {sorted(missing)} are missing; an item is added to every index at once")
+        own = {name: _checked(name, vectors[name], len(item_ids)) for name in self._indexes}
+        for name, index in self._indexes.items():
+            if own[name].shape[1] != index.d:
+                raise DataError(f"vectors of {name!r} have {own[name].shape[1]} dimensions, the index has {index.d}")
+        if not len(item_ids):
+            return
+        self.remove(item_ids)
+        labels = np.arange(len(self._item_ids), len(self._item_ids) + len(item_ids), dtype=np.int64)
+        for name, index in self._indexes.items():
+            index.add_with_ids(own[name], labels)
+        self._item_ids = np.concatenate([self._item_ids, np.array(list(item_ids), dtype=object)])
+
+    def remove(self, item_ids: Sequence[str] | ObjectArray) -> None:
+        """Remove items without a rebuild; unknown ids are ignored, so that a removal can be repeated."""
+        gone = set(item_ids)
+        labels = np.array([row for row, item in enumerate(self._item_ids) if item in gone], dtype=np.int64)
+        if not len(labels):
+            return
+        for index in self._indexes.values():
+            index.remove_ids(labels)
+        self._item_ids = self._item_ids.copy()
+        self._item_ids[labels] = None
+
+    def save(self, folder: Path) -> str:
+        """Write one file per retriever and `index.json`; returns the content version (a hash over both)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        hashes: dict[str, str] = {}
+        for name, index in self._indexes.items():
+            payload = faiss.serialize_index(index).tobytes()
+            (folder / f"{name}.faiss").write_bytes(payload)
+            hashes[name] = hashlib.sha256(payload).hexdigest()
+        facts = {
+            "config": asdict(self.config),
+            "model_version": self.model_version,
+            "snapshot": self.snapshot,
+            "item_ids": self._item_ids.tolist(),
+            "probes": self._probes,
+            "recalls": self.recalls,
+            "dimensions": {name: int(index.d) for name, index in self._indexes.items()},
+            "sha256": hashes,
+        }
+        payload = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
+        (folder / FACTS_FILE).write_bytes(payload)
+        return hashlib.sha256(payload).hexdigest()[:16]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            NotFittedError: there is no index in `folder`.
+            DataError: a file is missing or differs from what was saved.
+        """
+        if not (folder / FACTS_FILE).is_file():
+            raise NotFittedError(f"{folder} holds no index ({FACTS_FILE} is missing); materialise item_index first")
+        facts = orjson.loads((folder / FACTS_FILE).read_bytes())
+        index = cls(IndexConfig(**facts["config"]), model_version=facts["model_version"], snapshot=facts["snapshot"])
+        index._item_ids = np.array(facts["item_ids"], dtype=object)
+        index._probes, index.recalls = facts["probes"], facts["recalls"]
+        for name, expected in facts["sha256"].items():
+            path = folder / f"{name}.faiss"
+            payload = path.read_bytes() if path.is_file() else b""
+            if hashlib.sha256(payload).hexdigest() != expected:
+                raise DataError(
+                    f"{path} is missing or damaged (its hash is not {expected[:12]}…); build item_index again"
+                )
+            index._indexes[name] = faiss.deserialize_index(np.frombuffer(payload, dtype=np.uint8))
+        return index
+
+    def content_version(self) -> str:
+        """The version that `save` would return."""
+        with tempfile.TemporaryDirectory() as folder:
+            return self.save(Path(folder))
+
+    def _tune(self, name: str, queries: FloatArray) -> None:
+        """Double the probed lists until the recall target is met on the sample."""
+        index = self._indexes[name]
+        if hasattr(index, "nlist"):
+            self._probes[name] = 1
+            while self.measure_recall(name, queries) < self.config.recall_target and self._probes[name] < index.nlist:
+                self._probes[name] = min(self._probes[name] * 2, index.nlist)
+        self.recalls[name] = self.measure_recall(name, queries)
+
+    def _search(
+        self, name: str, queries: FloatArray, count: int, probes: int, allowed: BoolArray | None = None
+    ) -> LongArray:
+        index = self._indexes[name]
+        size = min(count, index.ntotal)
+        if not size or not len(queries):
+            return np.full((len(queries), size), PADDING, dtype=np.int64)
+        if not probes:
+            return _search_exactly(index, queries, size, allowed)
+        chosen = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        settings = faiss.SearchParametersIVF(nprobe=probes, sel=chosen)
+        return in_blocks(lambda block: index.search(block, size, params=settings)[1], queries).astype(np.int64)
+
+
+def _search_exactly(index: Any, queries: FloatArray, count: int, allowed: BoolArray | None) -> LongArray:
+    """Exact search over the vectors that FAISS stores, on numpy's BLAS.
+
+    Measured on 12,101 vectors of 384 dimensions, 256 queries, one core: 0.06 s, against 0.53 s by the search of the
+    flat index itself, whose wheel brings an older BLAS. Ties go to the item that was added first.
+    """
+    vectors = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
+    labels = faiss.vector_to_array(index.id_map)
+    parts = []
+    for begin in range(0, len(queries), USERS_AT_ONCE):
+        scores = dot_scores(queries[begin : begin + USERS_AT_ONCE], vectors.reshape(index.ntotal, index.d))
+        if allowed is not None:
+            scores[:, ~allowed[labels]] = -np.inf
+        places = top_rows(scores, count)
+        parts.append(np.where(places == PADDING, PADDING, labels[np.maximum(places, 0)]))
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _checked(name: str, vectors: FloatArray, count: int) -> FloatArray:
+    if vectors.ndim != 2 or len(vectors) != count:
+        raise DataError(f"vectors of {name!r} have shape {vectors.shape} for {count} items")
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise DataError(f"vector of item row {row} of {name!r} holds NaN or infinite values")
+    return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def _empty_index(vectors: FloatArray, config: IndexConfig, seed: int) -> Any:
+    """A trained index without items."""
+    count, dimension = vectors.shape
+    if count < config.exact_below:
+        return faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
+    lists = max(1, min(int(4 * np.sqrt(count)), count // 39))
+    quantizer = faiss.IndexFlatIP(dimension)
+    index = faiss.IndexIVFFlat(quantizer, dimension, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = seed
+    index.train(vectors)
+    return index
