@@ -9,7 +9,7 @@ from assets.sources.demo.config import REFERENCE_DAYS, DemoConfig
 from assets.sources.demo.draws import IntArray, arrival_days, count_by_day, public_ids, uniform, whole
 from assets.sources.demo.vocabulary import Vocabulary
 
-COMMUNITIES = 6
+COMMUNITIES = 4
 """Hidden circles of taste: users prefer items of their own, and no text tells."""
 
 NEVER = 1 << 40
@@ -17,7 +17,6 @@ NEVER = 1 << 40
 
 _PARETO_SHAPE = 1.1
 _LARGEST_POPULARITY = 60.0
-_OTHER_PART_POPULARITY = 0.35
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def build_catalogue(config: DemoConfig, vocabulary: Vocabulary) -> Catalogue:
     has_next = in_series & (place < vocabulary.series_length - 1) & (index + 1 < count)
     topic = whole(draw(0)[lead] ** 1.2, len(vocabulary.topics))
     popularity = np.minimum(draw(1)[lead] ** (-1 / _PARETO_SHAPE), _LARGEST_POPULARITY)
-    popularity = np.where(lead == index, popularity, _OTHER_PART_POPULARITY * popularity)
+    popularity = np.where(lead == index, popularity, vocabulary.later_part_popularity * popularity)
     arrives = arrival_days(count, config.items, vocabulary.late_items, REFERENCE_DAYS)
     shortest, longest = vocabulary.end_days
     lasts = shortest + whole(draw(2), longest - shortest)

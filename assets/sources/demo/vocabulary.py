@@ -66,6 +66,8 @@ class Vocabulary:
     block_length: int
     """Items come in blocks of this length; a block starts with a series, the rest are singles."""
     series_length: int
+    later_part_popularity: float
+    """Popularity of the later items of a series among free choices, relative to the first one."""
     late_items: float
     """Share of the items that arrive after day 0."""
     ends_share: float
