@@ -8,6 +8,7 @@ from models.catalogue import Catalogue
 from models.device import Device
 from models.interactions import PADDING, FloatArray, IntArray, LongArray
 from models.sequence_encoder import SequenceEncoder
+from models.sequence_items import centred_text
 from models.splitting import Holdout
 
 PLACES_AT_ONCE = 2048
@@ -29,7 +30,9 @@ def encode_items(
     """
     encoder.eval()
     rows = torch.from_numpy(np.asarray(vocabulary_rows, dtype=np.int64)).to(device.target)
-    text = None if catalogue.embeddings is None else torch.from_numpy(catalogue.embeddings).to(device.target)
+    text, projection = None, encoder.items.projection
+    if projection is not None and catalogue.embeddings is not None:
+        text = centred_text(torch.from_numpy(catalogue.embeddings).to(device.target), projection.mean)
     return np.asarray(encoder.items(rows, text).float().cpu().numpy())
 
 

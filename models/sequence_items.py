@@ -15,8 +15,19 @@ INITIAL_TEXT_NORM = 0.5
 """Mean length of the projected text vectors at the start; the ID part starts at about a third of it."""
 
 
+def mean_text(text: Tensor) -> Tensor:
+    """Mean of the text vectors that are not zero, (text size,)."""
+    described = text[(text != 0).any(dim=1)]
+    return described.mean(dim=0) if len(described) else torch.zeros(text.shape[1])
+
+
+def centred_text(text: Tensor, mean: Tensor) -> Tensor:
+    """Text vectors without what all have in common; a zero row, which is no text, stays zero."""
+    return (text - mean) * (text != 0).any(dim=1, keepdim=True)
+
+
 class TextProjection(nn.Module):
-    """Text vectors to the item space; a zero text vector stays zero."""
+    """Centred text vectors to the item space; without biases, so that no text stays zero."""
 
     mean: Tensor
 
@@ -28,35 +39,36 @@ class TextProjection(nn.Module):
         nn.init.normal_(self.output.weight, std=INITIAL_DEVIATION)
         hidden = config.text_hidden
         self.deep = (
-            nn.Sequential(nn.Linear(text_size, hidden), nn.GELU(), nn.Linear(hidden, config.embedding_size))
+            nn.Sequential(
+                nn.Linear(text_size, hidden, bias=False),
+                nn.GELU(),
+                nn.Linear(hidden, config.embedding_size, bias=False),
+            )
             if hidden
             else None
         )
 
-    def forward(self, text: Tensor) -> Tensor:
-        """Project (items, text size) to (items, d)."""
-        has_text = (text != 0).any(dim=1, keepdim=True)
-        centred = self.dropout(text - self.mean)
+    def forward(self, centred: Tensor) -> Tensor:
+        """Project vectors from `centred_text`, (items, text size), to (items, d)."""
+        centred = self.dropout(centred)
         projected = self.output(centred)
         if self.deep is not None:
             projected = projected + self.deep(centred)
-        return torch.as_tensor(projected * has_text)
+        return torch.as_tensor(projected)
 
     @torch.no_grad()
-    def start_at_components(self, text: Tensor) -> None:
-        """Set the linear part to the principal components of `text`, scaled to `INITIAL_TEXT_NORM`."""
-        described = text[(text != 0).any(dim=1)]
+    def start_at_components(self, centred: Tensor) -> None:
+        """Set the linear part to the principal components of the vectors, scaled to `INITIAL_TEXT_NORM`."""
+        described = centred[(centred != 0).any(dim=1)].double()
         if len(described) < 2:
             return
-        self.mean.copy_(described.mean(dim=0))
-        centred = (described - self.mean).double()
-        _, directions = torch.linalg.eigh(centred.T @ centred)
+        _, directions = torch.linalg.eigh(described.T @ described)
         wanted = min(self.output.out_features, directions.shape[1])
         components = directions.flip(1)[:, :wanted].T
         # The sign of an eigenvector is arbitrary and may differ between machines: fix it.
         largest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
         components = components * largest.sign()
-        length = (centred @ components.T).norm(dim=1).mean().clamp(min=1e-6)
+        length = (described @ components.T).norm(dim=1).mean().clamp(min=1e-6)
         self.output.weight[:wanted] = (components * (INITIAL_TEXT_NORM / length)).float()
 
 
@@ -94,7 +106,7 @@ class ItemVectors(nn.Module):
 
         Args:
             rows: Vocabulary rows, (items,); -1 for an item outside the vocabulary.
-            text: Their text vectors, (items, text size); None if there are none.
+            text: Their vectors from `centred_text`, (items, text size); None if there are none.
 
         Returns:
             (items, d). With neither an ID nor a text, zeros (for cosine logits as well).

@@ -24,7 +24,7 @@ from models.losses import full_softmax_loss, popularity_rates, sampled_softmax_l
 from models.sequence_batches import Batch, Windows, epoch_batches, training_windows, without_repeats
 from models.sequence_encoder import SequenceConfig, SequenceEncoder
 from models.sequence_inference import encode_histories, encode_items, ranking_ndcg
-from models.sequence_items import ItemVectors
+from models.sequence_items import ItemVectors, centred_text, mean_text
 from models.sequence_run import EpochReport, TrainingRun
 from models.splitting import Holdout, Targets, pair_codes
 
@@ -134,7 +134,7 @@ class SequenceTrainer:
         self.windows = training_windows(cleaned, self.vocabulary_rows, config)
         if not self.windows.positions:
             raise DataError("no user has two interactions with known items; there is no next item to learn from")
-        self.text = _text(catalogue, self.vocabulary, config, device)
+        self.text, self.mean = _text(catalogue, self.vocabulary, config, device)
         size = len(self.vocabulary)
         self.is_full = config.loss == "full" or (config.loss == "auto" and size <= config.full_softmax_items)
         self.every_item = torch.arange(size, device=device.target)
@@ -146,8 +146,10 @@ class SequenceTrainer:
         with seeded(self.seed):
             text_size = 0 if self.text is None else self.text.shape[1]
             items = ItemVectors(self.config, len(self.vocabulary), text_size)
-            if items.projection is not None and self.text is not None and self.config.text_initial:
-                items.projection.start_at_components(self.text.cpu())
+            if items.projection is not None and self.text is not None:
+                items.projection.mean.copy_(self.mean)
+                if self.config.text_initial:
+                    items.projection.start_at_components(self.text.cpu())
             encoder = SequenceEncoder(self.config, items).to(self.device.target)
         return TrainingRun(encoder, _optimizer(encoder, self.config), self.config)
 
@@ -254,10 +256,15 @@ def _vocabulary(log: InteractionLog, items: int) -> tuple[LongArray, LongArray]:
     return vocabulary, rows
 
 
-def _text(catalogue: Catalogue, vocabulary: LongArray, config: SequenceConfig, device: Device) -> Tensor | None:
+def _text(
+    catalogue: Catalogue, vocabulary: LongArray, config: SequenceConfig, device: Device
+) -> tuple[Tensor | None, Tensor]:
+    """Centred text vectors of the vocabulary and the mean that was taken off them."""
     if config.item_source == "id" or catalogue.embeddings is None:
-        return None
-    return torch.from_numpy(np.ascontiguousarray(catalogue.embeddings[vocabulary])).to(device.target)
+        return None, torch.zeros(0)
+    text = torch.from_numpy(catalogue.embeddings[vocabulary])
+    mean = mean_text(text)
+    return centred_text(text, mean).to(device.target), mean
 
 
 def _sampling_rates(windows: Windows, items: int, config: SequenceConfig) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from models.errors import ConfigurationError
 from models.sequence_encoder import SequenceConfig, SequenceEncoder
-from models.sequence_items import INITIAL_TEXT_NORM, ItemVectors, TextProjection
+from models.sequence_items import INITIAL_TEXT_NORM, ItemVectors, TextProjection, centred_text, mean_text
 from models.sequence_layers import low_pass_matrix
 
 SMALL = SequenceConfig(embedding_size=8, heads=2, max_length=12)
@@ -71,9 +71,9 @@ def test_an_item_outside_the_vocabulary_is_its_text() -> None:
 
 def test_an_item_without_id_and_text_is_zero() -> None:
     items = ItemVectors(replace(SMALL, item_source="joint", text_hidden=4, logits="cosine"), 5, 6).eval()
-    assert items.projection is not None
-    items.projection.mean.fill_(1.0)
-    assert not items(torch.tensor([-1]), torch.zeros(1, 6)).any()
+    text = torch.cat([torch.zeros(1, 6), torch.ones(2, 6)])
+    assert mean_text(text).tolist() == [1.0] * 6
+    assert not items(torch.tensor([-1, -1, -1]), centred_text(text, torch.full((6,), 0.5)))[0].any()
 
 
 def test_projection_starts_at_the_principal_components() -> None:
@@ -81,6 +81,7 @@ def test_projection_starts_at_the_principal_components() -> None:
     scales = np.array([5.0, 3.0, 1.0, 0.1, 0.1])
     text = torch.from_numpy((rng.normal(size=(500, 5)) * scales + 2.0).astype(np.float32))
     projection = TextProjection(replace(SMALL, embedding_size=2), 5)
+    text = centred_text(text, mean_text(text))
     projection.start_at_components(text)
     directions = projection.output.weight / projection.output.weight.norm(dim=1, keepdim=True)
     torch.testing.assert_close(directions.abs()[:, :2], torch.eye(2), rtol=0, atol=0.1)
