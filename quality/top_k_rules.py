@@ -1,0 +1,156 @@
+"""Contract of the served lists: complete, distinct, available, unseen, ordered, and not expired.
+
+Every list is audited, not a sample: SQL makes one row of small numbers per list, and the rules read those.
+"""
+
+from dataclasses import dataclass
+
+from models.schema import TOP_K
+from quality.contracts import Between, Contract, EqualsColumn, Fact, Matches, Rule, schema_facts
+
+
+@dataclass(frozen=True)
+class ListPromise:
+    """What the configured domain promises of a list."""
+
+    top_k: int = 20
+    """Wanted length."""
+
+    exclude_seen: bool = True
+    """Whether items that the user has interacted with are left out."""
+
+    surface: str = "home"
+    """Surface that every active user must have a list for."""
+
+
+def top_k_contract(promise: ListPromise) -> Contract:
+    """Contract of `serving.top_k`.
+
+    Lists are judged at one moment: the end of the last built day, or the newest `generated_at` if that is later.
+    """
+    surface = promise.surface.replace("'", "''")
+    missing = (
+        "SELECT user_id FROM features.user_histories EXCEPT "
+        f"SELECT user_id FROM {TOP_K.qualified_name} WHERE surface = '{surface}'"
+    )
+    broken = (
+        "SELECT user_id FROM serving.top_k_items GROUP BY surface, user_id "
+        "HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(DISTINCT rank) <> count(*)"
+    )
+    facts = (
+        *schema_facts(TOP_K, unique_check="each_user_has_one_list_per_surface"),
+        Fact(
+            "every_active_user_has_a_list", "user_id", f"SELECT count(*) FROM ({missing})",
+            "Every user with a history has a list; materialise top_k again.", sample=missing,
+        ),
+        Fact(
+            "ranks_are_contiguous", "user_id", f"SELECT count(*) FROM ({broken})",
+            "The ranks of a list run from 1 without a gap.", sample=broken,
+        ),
+    )  # fmt: skip
+    return Contract("top_k", TOP_K, "top_k", facts, _rules(promise), _audit(promise), ("surface", "user_id"))
+
+
+def _rules(promise: ListPromise) -> tuple[Rule, ...]:
+    seen = "No list holds an item that the user had interacted with when it was made."
+    if not promise.exclude_seen:
+        seen = "This domain recommends items again, so nothing is asked of seen items."
+    return (
+        Rule(
+            "every_list_is_complete", "count_items", EqualsColumn("count_expected"),
+            f"Every list has {promise.top_k} items, or all that are available and allowed where those are fewer.",
+        ),
+        Rule("items_are_distinct", "count_repeated", Between(0, 0), "No item appears twice in a list."),
+        Rule("items_are_available", "count_unavailable", Between(0, 0), "Every item may be recommended at this time."),
+        Rule("items_are_unseen", "count_seen", Between(0, 0), seen),
+        Rule("items_are_not_blocked", "count_blocked", Between(0, 0), "No item is blocked by a business rule."),
+        Rule("scores_are_finite", "count_not_finite", Between(0, 0), "No score is missing, infinite or NaN."),
+        Rule(
+            "scores_are_ordered", "count_out_of_order", Between(0, 0),
+            "Scores never rise along a list, so that any reader who sorts by score keeps the order of the list.",
+        ),
+        Rule(
+            "lists_are_not_expired", "seconds_left", Between(1, None),
+            "No list has expired; run the job top_k_refresh, and see `freshet status` for what blocks it.",
+        ),
+        Rule("lists_name_their_model", "model_version", Matches(r"\S"), "Every list says which model made it."),
+    )  # fmt: skip
+
+
+def _audit(promise: ListPromise) -> str:
+    seen_pairs = "SELECT DISTINCT user_id, item_id FROM seen" if promise.exclude_seen else "SELECT '', '' WHERE false"
+    return f"""
+WITH clock AS (
+    SELECT greatest(
+        (SELECT max(event_day) + INTERVAL 1 DAY FROM marts.interactions),
+        (SELECT max(generated_at) FROM {TOP_K.qualified_name})
+    ) AS as_of
+),
+blocked AS (
+    SELECT DISTINCT item.item_id, rule.surface
+    FROM marts.items AS item
+    JOIN serving.item_rules AS rule
+        ON (rule.field = 'item_id' AND item.item_id = rule.match)
+        OR (rule.field = 'category' AND item.category = rule.match)
+        OR (rule.field = 'brand_or_author' AND item.brand_or_author = rule.match)
+    CROSS JOIN clock
+    WHERE rule.action = 'block'
+        AND coalesce(rule.valid_from <= as_of, true) AND coalesce(as_of < rule.valid_until, true)
+),
+available AS (
+    SELECT item_id FROM marts.items CROSS JOIN clock
+    WHERE coalesce(available_from <= as_of, true) AND coalesce(as_of < available_until, true)
+),
+surfaces AS (SELECT DISTINCT surface FROM {TOP_K.qualified_name}),
+allowed AS (
+    SELECT surfaces.surface, available.item_id FROM surfaces CROSS JOIN available
+    WHERE NOT EXISTS (
+        SELECT 1 FROM blocked
+        WHERE blocked.item_id = available.item_id AND coalesce(blocked.surface = surfaces.surface, true)
+    )
+),
+seen AS (
+    SELECT list.user_id, past.item_id
+    FROM {TOP_K.qualified_name} AS list
+    JOIN marts.interactions AS past ON past.user_id = list.user_id AND past.event_at < list.generated_at
+),
+seen_pairs (user_id, item_id) AS ({seen_pairs}),
+unreachable AS (
+    SELECT allowed.surface, user_id, count(*) AS count_seen_allowed
+    FROM seen_pairs JOIN allowed USING (item_id) GROUP BY ALL
+),
+stock AS (SELECT surface, count(*) AS count_allowed FROM allowed GROUP BY surface),
+entries AS (
+    SELECT surface, user_id, unnest(items).item_id AS item_id FROM {TOP_K.qualified_name}
+),
+flaws AS (
+    SELECT
+        entries.surface, entries.user_id,
+        count(*) FILTER (WHERE available.item_id IS NULL) AS count_unavailable,
+        count(*) FILTER (WHERE seen_pairs.item_id IS NOT NULL) AS count_seen,
+        count(*) FILTER (WHERE available.item_id IS NOT NULL AND allowed.item_id IS NULL) AS count_blocked
+    FROM entries
+    LEFT JOIN available ON available.item_id = entries.item_id
+    LEFT JOIN allowed ON allowed.item_id = entries.item_id AND allowed.surface = entries.surface
+    LEFT JOIN seen_pairs ON seen_pairs.item_id = entries.item_id AND seen_pairs.user_id = entries.user_id
+    GROUP BY ALL
+)
+SELECT
+    list.surface, list.user_id, list.model_version, len(items) AS count_items,
+    greatest(
+        least({promise.top_k}, coalesce(count_allowed, 0) - coalesce(count_seen_allowed, 0)), 0
+    ) AS count_expected,
+    len(items) - len(list_distinct(list_transform(items, lambda entry: entry.item_id))) AS count_repeated,
+    coalesce(count_unavailable, 0) AS count_unavailable,
+    coalesce(count_seen, 0) AS count_seen,
+    coalesce(count_blocked, 0) AS count_blocked,
+    len(list_filter(items, lambda entry: entry.score IS NULL OR NOT isfinite(entry.score))) AS count_not_finite,
+    len(list_filter(
+        range(2, len(items) + 1), lambda place: items[place].score > items[place - 1].score
+    )) AS count_out_of_order,
+    epoch(expires_at) - epoch(as_of) AS seconds_left
+FROM {TOP_K.qualified_name} AS list
+CROSS JOIN clock
+LEFT JOIN stock ON stock.surface = list.surface
+LEFT JOIN unreachable ON unreachable.surface = list.surface AND unreachable.user_id = list.user_id
+LEFT JOIN flaws ON flaws.surface = list.surface AND flaws.user_id = list.user_id"""
