@@ -5,7 +5,7 @@ or one that writes the last days only, gives the same bytes for the same days. M
 users and items and one day of events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +112,8 @@ class _Writer:
         self._report.rows[kind] += rows
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows without their empty cells, except that an empty text stays."""
+def _rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Rows without their empty cells, except that an empty text stays; one at a time, as a day can be large."""
     names = list(frame.columns)
     cells = zip(*(frame[name].tolist() for name in names), strict=True)
-    return [{name: cell for name, cell in zip(names, row, strict=True) if isinstance(cell, str)} for row in cells]
+    return ({name: cell for name, cell in zip(names, row, strict=True) if isinstance(cell, str)} for row in cells)
