@@ -1,0 +1,150 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import ConfigurationError, DataError, NotFittedError
+from models.interactions import FloatArray
+from models.vector_index import IndexConfig, ItemIndex
+
+EXACT = IndexConfig()
+INVERTED = IndexConfig(exact_below=10, measured_k=10, recall_target=0.9)
+
+
+def vectors(count: int, dimension: int = 8, seed: int = 0) -> FloatArray:
+    return np.random.default_rng(seed).standard_normal((count, dimension), dtype=np.float32)
+
+
+def ids(count: int) -> list[str]:
+    return [f"i{number:04d}" for number in range(count)]
+
+
+def built(count: int, config: IndexConfig = EXACT) -> ItemIndex:
+    own = {"content": vectors(count), "als": vectors(count, 4, seed=1)}
+    return ItemIndex.build(own, ids(count), config=config, seed=0, model_version="m1", snapshot=7)
+
+
+def test_exact_search_equals_sorting_the_scores() -> None:
+    queries = vectors(70, seed=2)
+    found = built(300).search("content", queries, 5)
+    np.testing.assert_array_equal(found, np.argsort(-(queries @ vectors(300).T), axis=1)[:, :5])
+
+
+@pytest.mark.parametrize("config", [EXACT, INVERTED])
+def test_a_query_alone_finds_what_it_finds_in_a_batch(config: IndexConfig) -> None:
+    index, queries = built(2_000, config), vectors(70, seed=2)
+    together = index.search("content", queries, 20)
+    for row in (0, 69):
+        np.testing.assert_array_equal(index.search("content", queries[row : row + 1], 20)[0], together[row])
+
+
+def test_more_than_the_catalogue_gives_the_catalogue() -> None:
+    assert sorted(built(3).search("content", vectors(1), 50)[0]) == [0, 1, 2]
+
+
+def test_one_item_is_found() -> None:
+    assert built(1).search("als", vectors(2, 4), 5).tolist() == [[0], [0]]
+
+
+def test_no_items_are_refused() -> None:
+    with pytest.raises(DataError, match="no items"):
+        built(0)
+
+
+@pytest.mark.parametrize("config", [EXACT, INVERTED])
+def test_only_allowed_labels_are_found(config: IndexConfig) -> None:
+    allowed = np.zeros(500, dtype=bool)
+    allowed[[3, 400, 17]] = True
+    index = built(500, config)
+    index._probes = {name: 10_000 for name in index._probes}
+    found = index.search("content", vectors(4, seed=2), 10, allowed=allowed)
+    assert [sorted(row[row >= 0]) for row in found] == [[3, 17, 400]] * 4
+
+
+def test_inverted_lists_reach_the_recall_target_without_probing_all() -> None:
+    index = built(5_000, INVERTED)
+    assert index.recalls["content"] >= 0.9
+    assert 1 < index._probes["content"] < index._indexes["content"].nlist
+    assert index.measure_recall("content", vectors(50, seed=9)) > 0.8
+    assert built(50).measure_recall("content", vectors(50)) == 1.0
+
+
+@pytest.mark.parametrize("config", [EXACT, INVERTED])
+def test_an_added_item_is_found_and_a_removed_one_is_not(config: IndexConfig) -> None:
+    index = built(400, config)
+    index.add(["new"], {"content": 100 * vectors(1, seed=5), "als": vectors(1, 4)})
+    rows = index.catalogue_rows(np.array([*ids(400), "new"], dtype=object))
+    best = index.search("content", vectors(1, seed=5), 1)[0, 0]
+    assert rows[best] == 400
+    index.remove(["new", "never there"])
+    assert index.count == 400
+    assert best not in index.search("content", vectors(1, seed=5), 400)
+
+
+def test_adding_an_item_again_replaces_it() -> None:
+    index = built(20)
+    index.add(["i0003"], {"content": 100 * vectors(1, seed=5), "als": vectors(1, 4)})
+    rows = index.catalogue_rows(np.array(ids(20), dtype=object))
+    found = rows[index.search("content", vectors(1, seed=5), 20)[0]]
+    assert found[0] == 3
+    assert sorted(found) == list(range(20))
+
+
+def test_an_item_is_added_to_every_index_or_none() -> None:
+    index = built(5)
+    with pytest.raises(DataError, match="als"):
+        index.add(["new"], {"content": vectors(1)})
+    with pytest.raises(DataError, match="dimensions"):
+        index.add(["new"], {"content": vectors(1, 9), "als": vectors(1, 4)})
+    assert index.count == 5
+
+
+def test_labels_follow_another_order_of_the_catalogue() -> None:
+    rows = built(3).catalogue_rows(np.array(["i0002", "x", "i0000"], dtype=object))
+    assert rows.tolist() == [2, -1, 0]
+
+
+@pytest.mark.parametrize("config", [EXACT, INVERTED])
+def test_a_saved_index_is_the_same(config: IndexConfig, tmp_path: Path) -> None:
+    index = built(300, config)
+    version = index.save(tmp_path / "one")
+    loaded = ItemIndex.load(tmp_path / "one")
+    assert loaded.save(tmp_path / "two") == version == loaded.content_version()
+    assert (loaded.model_version, loaded.snapshot, loaded.names) == ("m1", 7, ["als", "content"])
+    queries = vectors(5, seed=2)
+    np.testing.assert_array_equal(loaded.search("content", queries, 9), index.search("content", queries, 9))
+    loaded.add(["new"], {"content": vectors(1), "als": vectors(1, 4)})
+    assert loaded.count == 301
+
+
+def test_another_content_has_another_version(tmp_path: Path) -> None:
+    assert built(300).save(tmp_path / "one") != built(301).save(tmp_path / "two")
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    built(10).save(tmp_path)
+    (tmp_path / "als.faiss").write_bytes(b"garbage")
+    with pytest.raises(DataError, match=r"als\.faiss is missing or damaged"):
+        ItemIndex.load(tmp_path)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError, match="item_index"):
+        ItemIndex.load(tmp_path)
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    broken = vectors(3)
+    broken[1, 2] = np.nan
+    with pytest.raises(DataError, match="row 1"):
+        ItemIndex.build({"content": broken}, ids(3), config=EXACT, seed=0)
+
+
+def test_an_unknown_retriever_is_named() -> None:
+    with pytest.raises(NotFittedError, match="sequence"):
+        built(3).search("sequence", vectors(1), 1)
+
+
+def test_the_recall_target_is_checked() -> None:
+    with pytest.raises(ConfigurationError, match="recall_target"):
+        IndexConfig(recall_target=0)
