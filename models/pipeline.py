@@ -14,16 +14,17 @@ from models.candidates import CandidateRequest, batch_size
 from models.errors import ConfigurationError, DataError
 from models.fusion import DECIMALS, ScoredCandidates
 from models.interactions import PADDING, FloatArray, Histories, IntArray, LongArray, ObjectArray
-from models.popularity import PopularityRetriever
+from models.list_filling import PopularFill
 from models.reasons import nearest_history_items, reason_texts
 from models.recommender import Recommender
 from models.reranking import COLD, FILLED, NATURAL, PINNED, ListBuilder, RerankRules, ResolvedRules, resolve_rules
-from models.retriever import top_rows
 from models.schema import Columns
 from models.vector_index import ItemIndex
 
 LOOK_AHEAD = 200
 """Best candidates that are looked at first when slots are chosen one by one; all of them where that is not enough."""
+TIE_SHARE = 0.001
+"""Share of the text scores in the order of cold items."""
 RULE = "rule"
 """Source of a pinned item."""
 
@@ -115,8 +116,9 @@ class _Ranking:
         self._is_cold = recommender.is_cold
         self._generator = recommender.candidate_generator(index)
         self._builder = ListBuilder(self._resolved, self._is_cold, top_k=top_k)
-        self._popularity: PopularityRetriever = _popularity(recommender)
-        self._fill_orders: dict[int, IntArray] = {}
+        self._fill = PopularFill(
+            recommender.retrievers.get("popularity"), self._resolved.allowed, exclude_seen=rules.exclude_seen
+        )
         self._is_special = self._is_cold & (rules.cold_share > 0)
         for _, _, matches in self._resolved.pins:
             self._is_special = self._is_special | matches
@@ -129,26 +131,27 @@ class _Ranking:
             cold_rows=cold.astype(np.int32),
             cold_count=2 * top_k,
         )
+        self._text_aware = [row for row, name in enumerate(recommender.retrievers) if name in recommender.text_aware]
         self.source_names = (*recommender.retrievers, RULE)
 
     def rank(self, histories: Histories) -> RankedLists:
         """Lists of one batch."""
         candidates = self._generator.score(histories, self._request)
         weights = self._weights(histories)
-        fused = candidates.fused(weights)
-        fused += self._resolved.boost[np.maximum(candidates.items, 0)]
+        fused = candidates.fused(weights) + self._resolved.boost[np.maximum(candidates.items, 0)]
+        fused = self._with_text_for_cold(fused, candidates)
         places, kinds = self._choose(candidates.items, fused)
         safe = np.maximum(places, 0)
         is_chosen = places != PADDING
         items = np.where(is_chosen, np.take_along_axis(candidates.items, safe, axis=1), PADDING)
         own = np.where(is_chosen, np.take_along_axis(fused, safe, axis=1), -np.inf)
         scores = np.maximum.accumulate(own[:, ::-1], axis=1)[:, ::-1]
-        sources = np.where(is_chosen, self._sources(candidates, weights, safe), PADDING)
+        sources = np.where(is_chosen, self._sources(candidates, weights, safe, items), PADDING)
         sources = np.where(kinds >= PINNED, len(self.source_names) - 1, sources)
         ranked = RankedLists(
             items.astype(np.int32), scores.astype(np.float32), sources.astype(np.int32), kinds, self.source_names
         )
-        self._fill(ranked, histories)
+        self._close(ranked, histories)
         return replace(ranked, scores=np.where(ranked.items == PADDING, np.float32(0), ranked.scores))
 
     def frame(self, histories: Histories, user_ids: ObjectArray, ranked: RankedLists) -> pd.DataFrame:
@@ -162,7 +165,7 @@ class _Ranking:
             if retriever is not None:
                 found = nearest_history_items(retriever, histories, ranked.items)
                 causes = np.where(ranked.sources == place, found, causes)
-        segments = self._segments(histories)[users].tolist()
+        segments = self._fill.segments(histories)[users].tolist()
         catalogue = self._recommender.catalogue
         cold = self._is_cold[items].tolist()
         reasons = reason_texts(names, causes[users, ranks], segments, catalogue, cold)
@@ -214,53 +217,34 @@ class _Ranking:
                 return [(int(near[slot.place]), slot.kind) for slot in slots]
         return [(slot.place, slot.kind) for slot in self._builder.build(items.tolist())]
 
-    def _sources(self, candidates: ScoredCandidates, weights: FloatArray, places: IntArray) -> LongArray:
-        """The retriever that adds most to each fused score; the first one on ties."""
-        shares = np.stack(
-            [
-                np.where(own[:, None] > 0, own[:, None] * np.take_along_axis(scores, places, axis=1), -np.inf)
-                for own, scores in zip(weights, candidates.scores, strict=True)
-            ]
-        )
-        return np.asarray(shares.argmax(axis=0), dtype=np.int64)
+    def _with_text_for_cold(self, fused: FloatArray, candidates: ScoredCandidates) -> FloatArray:
+        """Order cold items by their text also where the fitted weights leave the text out."""
+        if not self._text_aware or not self._resolved.rules.cold_share:
+            return fused
+        text = candidates.scores[self._text_aware].sum(axis=0)
+        is_cold = self._is_cold[np.maximum(candidates.items, 0)]
+        return np.asarray(np.round(fused + np.where(is_cold, TIE_SHARE * text, 0), DECIMALS), dtype=np.float32)
 
-    def _fill(self, ranked: RankedLists, histories: Histories) -> None:
-        """Close short lists with the most popular items of the segment that are allowed, unseen and not yet in."""
-        popularity = list(self._recommender.retrievers).index("popularity")
-        segment_rows = self._popularity.segment_rows(histories.segments)
-        for user in np.flatnonzero((ranked.items == PADDING).any(axis=1)):
-            begin = int((ranked.items[user] != PADDING).sum())
-            taken = ranked.items[user, :begin]
-            if self._resolved.rules.exclude_seen:
-                taken = np.concatenate([taken, histories.items[user]])
-            order = self._fill_order(int(segment_rows[user]))
-            more = order[: self._top_k + len(taken)]
-            more = more[~np.isin(more, taken)][: self._top_k - begin]
-            end = begin + len(more)
+    def _sources(
+        self, candidates: ScoredCandidates, weights: FloatArray, places: IntArray, items: IntArray
+    ) -> LongArray:
+        """The retriever that adds most to each fused score, the first one on ties; for a cold item its text."""
+        text = np.take_along_axis(candidates.scores[self._text_aware].sum(axis=0), places, axis=1)
+        is_cold = self._is_cold[np.maximum(items, 0)] & (text != 0)
+        shares = []
+        for row, (own, scores) in enumerate(zip(weights, candidates.scores, strict=True)):
+            chosen = np.take_along_axis(scores, places, axis=1)
+            share = np.where(own[:, None] > 0, own[:, None] * chosen, -np.inf)
+            shares.append(np.where(is_cold, chosen if row in self._text_aware else -np.inf, share))
+        return np.asarray(np.argmax(shares, axis=0), dtype=np.int64)
+
+    def _close(self, ranked: RankedLists, histories: Histories) -> None:
+        """Fill short lists with popular items, whose scores go on just below the last one."""
+        popularity = self.source_names.index("popularity")
+        for user, (begin, end) in self._fill.fill(ranked.items, histories).items():
             last = ranked.scores[user, begin - 1] if begin else np.float32(0)
-            ranked.items[user, begin:end] = more
-            ranked.scores[user, begin:end] = last - (np.arange(len(more)) + 1) * np.float32(10**-DECIMALS)
+            ranked.scores[user, begin:end] = last - (np.arange(end - begin) + 1) * np.float32(10**-DECIMALS)
             ranked.sources[user, begin:end] = popularity
-
-    def _fill_order(self, segment_row: int) -> IntArray:
-        """Allowed items by popularity in a segment, shape (allowed items,)."""
-        if segment_row not in self._fill_orders:
-            scores = np.where(self._resolved.allowed, self._popularity.table()[1][segment_row], -np.inf)
-            order = top_rows(scores[None, :].astype(np.float32), len(scores))[0]
-            self._fill_orders[segment_row] = order[order != PADDING]
-        return self._fill_orders[segment_row]
-
-    def _segments(self, histories: Histories) -> ObjectArray:
-        """Segment whose popularity each user gets; empty for everyone's."""
-        names = np.array(self._popularity.table()[0], dtype=object)
-        return np.asarray(names[self._popularity.segment_rows(histories.segments)], dtype=object)
-
-
-def _popularity(recommender: Recommender) -> PopularityRetriever:
-    retriever = recommender.retrievers.get("popularity")
-    if not isinstance(retriever, PopularityRetriever):
-        raise ConfigurationError("the recommender has no fitted 'popularity' retriever, which fills short lists")
-    return retriever
 
 
 def _batches(histories: Histories, size: int) -> Iterator[tuple[slice, Histories]]:
