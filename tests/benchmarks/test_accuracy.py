@@ -1,0 +1,92 @@
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from assets.domain import Domain
+from models.catalogue import Catalogue
+from models.interactions import InteractionLog
+from models.recommender_config import RecommenderConfig
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+BLOCKS, PER_BLOCK = 4, 8
+ITEMS = [f"i{row:02d}" for row in range(BLOCKS * PER_BLOCK)]
+
+
+@pytest.fixture
+def accuracy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.spec_from_file_location("accuracy_benchmark", FOLDER / "accuracy.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def data(accuracy: ModuleType) -> object:
+    """Each user reads six of the eight items of one block."""
+    rng = np.random.default_rng(3)
+    rows = [
+        (f"u{user:02d}", ITEMS[(user % BLOCKS) * PER_BLOCK + item], day)
+        for user in range(40)
+        for day, item in enumerate(rng.permutation(PER_BLOCK)[:6])
+    ]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "day"])
+    frame["event_at"] = pd.to_datetime(frame["day"], unit="D")
+    domain = Domain(name="amazon-reviews", event_weights={"review": 1.0})
+    log = InteractionLog.from_frame(frame.assign(weight=1.0), ITEMS)
+    catalogue = Catalogue.from_frame(pd.DataFrame({"item_id": ITEMS}))
+    return accuracy.LandedData(domain, catalogue, [""] * len(ITEMS), log, times=None)
+
+
+def options(**changes: object) -> SimpleNamespace:
+    values = {
+        "protocol": "leave-one-out",
+        "tie_order": "p5_position",
+        "refit": False,
+        "unmasked": True,
+        "name": None,
+        "bootstrap": 20,
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+def test_planted_blocks_are_found_by_text_and_by_fusion(
+    accuracy: ModuleType, data: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = data.split("leave-one-out")
+    good = np.repeat(np.eye(BLOCKS, dtype=np.float32), PER_BLOCK, axis=0)
+    bad = np.roll(np.eye(len(ITEMS), dtype=np.float32), 5, axis=0)
+    stages = accuracy.Stages(raw=bad, finetuned=good)
+    config = RecommenderConfig(retrievers=("popularity", "content"))
+    runs = [accuracy.run(seed, data, split, config, stages, options()) for seed in (1, 2)]
+    test = {name: accuracy.averaged([one.test[name] for one in runs]) for name in runs[0].test}
+    assert set(test) == {"fusion", "popularity", "content_finetuned", "content_raw"}
+    assert test["content_finetuned"].metrics["recall@5"].value == 1.0  # three items of the block are unseen
+    assert test["fusion"].metrics["recall@5"].value == 1.0
+    assert test["content_raw"].metrics["recall@5"].value < 0.5
+    assert runs[0].unmasked["content_finetuned"].metrics["recall@5"].value < 1.0
+    monkeypatch.setattr(accuracy, "RESULTS", tmp_path)
+    path = accuracy.write(options(), data, accuracy.summary(options(), data, split, runs, test))
+    assert path.name == "amazon-reviews.leave-one-out.p5_position.json"
+    stored = json.loads(path.read_text())
+    assert stored["models"]["fusion"]["recall@10"] == 1.0
+    assert stored["counts"]["test_users"] == 40
+    assert stored["seeds"] == [1, 2]
+
+
+def test_machine_is_described_without_names(accuracy: ModuleType) -> None:
+    facts = accuracy.machine()
+    assert set(facts) == {"cpu", "cores", "memory_gib", "os", "python", "accelerator"}
+    assert facts["cores"] >= 1
+
+
+def test_command_hides_folders(accuracy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/accuracy.py", "--data", "/home/someone/beauty"])
+    assert accuracy.command() == "python benchmarks/accuracy.py --data beauty"
