@@ -43,8 +43,8 @@ def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, *, sample: 
             outcomes += validate(frame, contract.rules, name=name, key=contract.key, sample=sample).rules
     except duckdb.CatalogException as error:
         raise LakeError(
-            f"cannot check {contract.table.qualified_name}: {str(error).splitlines()[0]} Materialise {contract.asset} and what it "
-            "depends on first."
+            f"cannot check {contract.table.qualified_name}: {str(error).splitlines()[0]} "
+            f"Materialise {contract.asset} and what it depends on first."
         ) from error
     return ValidationOutcome(contract.table.qualified_name, outcomes)
 
