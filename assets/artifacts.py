@@ -3,10 +3,11 @@
 import hashlib
 import os
 import shutil
-import uuid
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.scratch import remove_dead_scratch, scratch_folder
 from models.errors import DataError
 
 _VERSION_LENGTH = 16
@@ -28,16 +29,20 @@ class ArtifactStore:
         target = self.root / kind / version
         if target.exists():
             return version
-        staging = self.root / ".staging" / uuid.uuid4().hex
-        shutil.copytree(folder, staging)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.rename(staging, target)  # noqa: PTH104  the one call that is atomic and refuses a filled target
-        except OSError:
-            shutil.rmtree(staging)
-            if not target.exists():
-                raise
+        with self.scratch() as staging:
+            shutil.copytree(folder, staging / version)
+            try:
+                # The one call that is atomic and refuses a target that is there already.
+                os.rename(staging / version, target)  # noqa: PTH104
+            except OSError:
+                if not target.exists():
+                    raise
         return version
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """An empty folder on the same disk, removed at the end."""
+        return scratch_folder(self.root / ".staging")
 
     def path(self, kind: str, version: str) -> Path:
         """Folder of an artifact.
@@ -51,8 +56,8 @@ class ArtifactStore:
         return folder
 
     def clean_staging(self) -> None:
-        """Remove half copies that a killed process left; only while nobody else puts."""
-        shutil.rmtree(self.root / ".staging", ignore_errors=True)
+        """Remove half copies that killed processes left."""
+        remove_dead_scratch(self.root / ".staging")
 
 
 def content_version(folder: Path) -> str:

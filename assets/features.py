@@ -13,8 +13,8 @@ from assets.lake import Lake
 from assets.resources import DomainResource, LakeResource
 from models.schema import ITEM_TEXTS, TRAINING_INTERACTIONS, USER_HISTORIES
 
-HISTORY_LENGTH = 200
-"""Most interactions of a user that lists are made from."""
+HISTORY_LENGTH = 5_000
+"""Most interactions of a user that are kept; an item counts as seen only while it is among them."""
 
 RECIPES = {
     "item_texts": Recipe("1", tables=("marts.items",), exclude=("first_event_at", "count_interactions", "updated_at")),

@@ -16,6 +16,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from assets.scratch import scratch_name
 from models.errors import LakeError, LakeFullError, LakeLockedError
 from models.schema import TABLES, Table
 
@@ -55,6 +56,11 @@ class Lake:
 
     memory_limit: str = "2GB"
     """Memory of one connection; beyond it DuckDB spills to disk beside the data."""
+
+    @property
+    def staging_path(self) -> Path:
+        """Folder for files that live only during a write; what a killed process left there may be deleted."""
+        return self.data_path.parent / "staging"
 
     @contextmanager
     def connect(self, *, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -185,7 +191,7 @@ class Lake:
     def _attach(self, connection: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
         store = "postgres_scanner" if self.catalogue.startswith("postgres:") else "sqlite_scanner"
         connection.execute(f"LOAD '{extension_file('ducklake')}'; LOAD '{extension_file(store)}'")
-        spill = self.data_path.parent / "spill"
+        spill = self.staging_path / f"{scratch_name()}spill"
         connection.execute(f"SET memory_limit = '{self.memory_limit}'; SET temp_directory = '{spill}'")
         Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
         options = [f"DATA_PATH '{self.data_path}/'", "DATA_INLINING_ROW_LIMIT 0"]

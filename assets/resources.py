@@ -1,5 +1,6 @@
 """Resource classes: what the assets need. The instances are built from the settings in `orchestration`."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,10 @@ class ArtifactResource(ConfigurableResource):  # type: ignore[type-arg]
         folder = Path(self.path) / "work" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def clear_work(self, name: str) -> None:
+        """Remove the checkpoints of an asset whose training has ended."""
+        shutil.rmtree(Path(self.path) / "work" / name, ignore_errors=True)
 
 
 class RegistryResource(ConfigurableResource):  # type: ignore[type-arg]

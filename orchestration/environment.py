@@ -31,4 +31,6 @@ def prepare_environment(settings: Settings) -> None:
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     os.environ["FRESHET_HOME"] = str(settings.root)
     os.environ["FRESHET_LAKE_CATALOGUE"] = settings.lake_catalogue
+    os.environ["FRESHET_PSEUDONYM_KEY"] = settings.pseudonym_key.get_secret_value()
+    os.environ["FRESHET_MLFLOW_TRACKING_URI"] = settings.tracking_uri
     os.environ["FRESHET_LAKE_DATA_PATH"] = str(settings.lake_data_path)

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     )
     data_path: Path | None = Field(None, description="Parquet files of the lake; default: lake/data/ under home.")
     artifacts: Path | None = Field(None, description="Model weights and indexes; default: artifacts/ under home.")
+    dbt_project: Path | None = Field(None, description="Folder of the dbt project; default: dbt/ of the checkout.")
     mlflow_tracking_uri: str = Field("", description="MLflow database or server; default: SQLite under home.")
     dagster_postgres_url: SecretStr = Field(
         SecretStr(""), description="PostgreSQL URL for Dagster's own storage; default: SQLite under home."

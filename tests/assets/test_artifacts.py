@@ -1,3 +1,6 @@
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,9 +25,17 @@ def test_the_same_content_has_the_same_version(tmp_path: Path) -> None:
 
 def test_a_half_copy_is_never_visible_and_can_be_cleaned(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "store")
-    _folder(store.root / ".staging" / "left-by-a-kill", "x")
-    store.clean_staging()
-    assert not (store.root / ".staging").exists()
+    dead = f"{socket.gethostname()}-{_ended_process()}-abc"
+    _folder(store.root / ".staging" / dead, "x")
+    with store.scratch() as mine:
+        store.clean_staging()
+        assert [entry.name for entry in (store.root / ".staging").iterdir()] == [mine.name]
+
+
+def _ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
 
 
 def test_a_missing_artifact_is_named(tmp_path: Path) -> None:

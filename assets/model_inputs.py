@@ -1,0 +1,130 @@
+"""From tables to arrays: the catalogue, the interaction log and the histories that models read."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from assets.domain import Domain
+from assets.lake import Lake
+from models.catalogue import Catalogue
+from models.interactions import PADDING, FloatArray, Histories, InteractionLog
+from models.reranking import RerankRules, item_rules_from_frame
+
+
+def read_catalogue(lake: Lake, *, with_embeddings: bool = True, snapshot: int | None = None) -> Catalogue:
+    """All items of the marts, with their text vectors where they have one.
+
+    Args:
+        lake: Where they are.
+        with_embeddings: Whether to read the vectors; without any vector in the lake there are none either.
+        snapshot: Read the lake as it was then.
+
+    Raises:
+        DataError: there are no items.
+    """
+    items = lake.frame(
+        "SELECT item_id, title, category, brand_or_author, available_from, available_until "
+        "FROM marts.items ORDER BY item_id",
+        snapshot=snapshot,
+    )
+    catalogue = Catalogue.from_frame(items)
+    if not with_embeddings:
+        return catalogue
+    vectors = lake.frame("SELECT item_id, embedding FROM features.item_embeddings", snapshot=snapshot)
+    return catalogue if vectors.empty else catalogue.with_embeddings(aligned(vectors, catalogue))
+
+
+def aligned(vectors: pd.DataFrame, catalogue: Catalogue) -> FloatArray:
+    """Vectors in the order of the catalogue, a zero row for an item without one.
+
+    Args:
+        vectors: Frame with `item_id, embedding`, not empty.
+        catalogue: The order wanted.
+
+    Returns:
+        Shape (items, dimension).
+    """
+    stacked = np.stack([np.asarray(vector, dtype=np.float32) for vector in vectors["embedding"]])
+    rows = pd.Index(vectors["item_id"]).get_indexer(pd.Index(catalogue.item_ids))
+    return np.where((rows >= 0)[:, None], stacked[np.maximum(rows, 0)], np.float32(0))
+
+
+def read_segments(lake: Lake) -> dict[str, str]:
+    """Segment by user id, for users that have one."""
+    users = lake.frame("SELECT user_id, segment FROM marts.users WHERE segment IS NOT NULL")
+    return dict(zip(users["user_id"], users["segment"], strict=True))
+
+
+def read_log(lake: Lake, catalogue: Catalogue, *, splits: Collection[str] = ()) -> InteractionLog:
+    """The interactions of `features.training_interactions` over a catalogue.
+
+    Args:
+        lake: Where they are.
+        catalogue: Interactions with other items are left out.
+        splits: Only these of train, validation and test; all when empty.
+    """
+    chosen = ", ".join(f"'{split}'" for split in sorted(splits))
+    where = f"WHERE split IN ({chosen})" if splits else ""
+    frame = lake.frame(
+        f"SELECT user_id, item_id, event_at, weight, position FROM features.training_interactions {where}"
+    )
+    return InteractionLog.from_frame(frame, catalogue.item_ids, read_segments(lake))
+
+
+def to_histories(frame: pd.DataFrame, catalogue: Catalogue) -> Histories:
+    """Histories as padded arrays, in the order of the frame.
+
+    Args:
+        frame: Rows of `features.user_histories`; a user without interactions has empty lists.
+        catalogue: Items that are not in it are left out.
+    """
+    lengths = frame["item_ids"].map(len).to_numpy(dtype=np.int64)
+    width = max(int(lengths.max(initial=0)), 1)
+    flat = pd.Index(catalogue.item_ids).get_indexer(pd.Index(_flat(frame["item_ids"], object)))
+    is_filled = np.arange(width)[None, :] >= (width - lengths)[:, None]
+    items = np.full((len(frame), width), PADDING, dtype=np.int32)
+    weights = np.zeros((len(frame), width), dtype=np.float32)
+    event_ats = np.zeros((len(frame), width), dtype=np.int64)
+    items[is_filled] = flat
+    weights[is_filled] = _flat(frame["weights"], np.float32)
+    event_ats[is_filled] = _flat(frame["event_ats"], "datetime64[s]").astype(np.int64)
+    segments = frame["segment"].astype(object).where(frame["segment"].notna(), "").to_numpy(dtype=object)
+    return _without_gaps(Histories(items, weights, event_ats, segments))
+
+
+def rerank_rules(lake: Lake, domain: Domain) -> RerankRules:
+    """The domain's rules together with the business rules of its surface."""
+    return RerankRules(
+        exclude_seen=domain.exclude_seen,
+        max_per_category=domain.max_per_category,
+        max_per_brand=domain.max_per_brand,
+        cold_share=domain.cold_share,
+        item_rules=item_rules_from_frame(lake.frame("FROM serving.item_rules"), surface=domain.surface),
+    )
+
+
+def seconds(moment: datetime) -> int:
+    """A UTC time without a zone as seconds since 1970."""
+    return int((moment - datetime(1970, 1, 1)).total_seconds())
+
+
+def _flat(lists: pd.Series, kind: object) -> np.ndarray:
+    parts = [np.asarray(values, dtype=kind) for values in lists]  # type: ignore[call-overload]
+    return np.concatenate(parts) if parts else np.array([], dtype=kind)  # type: ignore[call-overload]
+
+
+def _without_gaps(histories: Histories) -> Histories:
+    """Push items that are left of an item outside the catalogue to the right, so that padding is on the left."""
+    is_padding = histories.items == PADDING
+    if not (is_padding[:, 1:] & ~is_padding[:, :-1]).any():
+        return histories
+    order = np.argsort(~is_padding, axis=1, kind="stable")
+    is_empty = np.take_along_axis(is_padding, order, axis=1)
+    return Histories(
+        np.take_along_axis(histories.items, order, axis=1),
+        np.where(is_empty, 0, np.take_along_axis(histories.weights, order, axis=1)).astype(np.float32),
+        np.where(is_empty, 0, np.take_along_axis(histories.event_ats, order, axis=1)),
+        histories.segments,
+    )

@@ -1,0 +1,240 @@
+"""The served lists: one row per surface and user, replaced in one transaction.
+
+`publish_lists` is the one way into `serving.top_k`: the batch lane calls it for all users, the nearline lane for the
+users that new events touched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+import pandas as pd
+from dagster import AssetKey, Config, MaterializeResult, asset
+from pydantic import Field
+
+from assets.builds import Recipe, built_version, data_as_of, recorded_build
+from assets.champion import CHAMPION, load_champion
+from assets.domain import Domain
+from assets.index import INDEX, load_index
+from assets.lake import Lake
+from assets.model_inputs import rerank_rules, seconds, to_histories
+from assets.resources import ArtifactResource, DomainResource, LakeResource
+from assets.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from models.pipeline import RerankRules
+    from models.recommender import Recommender
+    from models.vector_index import ItemIndex
+
+TOP_K = "top_k"
+USERS_PER_BLOCK = 2_000
+"""Users whose lists are held in memory at once."""
+
+Lane = Literal["batch", "nearline"]
+
+RECIPES = {
+    TOP_K: Recipe(
+        "1",
+        tables=("features.user_histories", "marts.items", "marts.users", "serving.item_rules"),
+        builds=(CHAMPION, INDEX),
+        domain_keys=(
+            "top_k",
+            "surface",
+            "list_ttl_hours",
+            "exclude_seen",
+            "max_per_category",
+            "max_per_brand",
+            "cold_share",
+        ),
+    ),
+}
+
+# Users with attributes but without interactions get a list too: the one of their segment.
+_USERS = """
+SELECT
+    u.user_id, coalesce(h.item_ids, []) AS item_ids, coalesce(h.weights, []) AS weights,
+    coalesce(h.event_ats, []) AS event_ats, h.last_event_at, u.segment
+FROM marts.users AS u LEFT JOIN features.user_histories AS h USING (user_id)
+"""
+
+# Lists whose user has the same history now as in the snapshot that the list was made from.
+_UNCHANGED = """
+SELECT l.user_id
+FROM serving.top_k AS l
+LEFT JOIN features.user_histories AS now USING (user_id)
+LEFT JOIN features.user_histories AT (VERSION => {snapshot}) AS before USING (user_id)
+WHERE
+    l.surface = ? AND l.input_snapshot = ?
+    AND now.item_ids IS NOT DISTINCT FROM before.item_ids AND now.weights IS NOT DISTINCT FROM before.weights
+"""
+
+_INSERT = """
+INSERT INTO serving.top_k BY NAME
+SELECT
+    ? AS surface, user_id,
+    list({'item_id': item_id, 'score': score, 'source': source, 'reason': reason} ORDER BY rank) AS items,
+    ? AS model_version, ? AS index_version, ? AS input_snapshot, ? AS generated_at, ? AS expires_at, ? AS lane,
+    any_value(last_event_at) AS last_event_at
+FROM read_parquet(?)
+GROUP BY user_id
+ORDER BY user_id
+"""
+
+
+class TopKConfig(Config):
+    """Run configuration of `top_k`."""
+
+    scope: str = Field(
+        default="all", pattern="^(all|touched)$", description="all users, or those whose history has changed"
+    )
+
+
+@dataclass(frozen=True)
+class Server:
+    """What lists are made with: champion, index and rules, loaded once and used for any number of users."""
+
+    recommender: "Recommender"
+    index: "ItemIndex"
+    rules: "RerankRules"
+    model_version: str
+    index_version: str
+    domain: Domain
+
+    @classmethod
+    def load(cls, lake: Lake, domain: Domain, artifacts: ArtifactResource) -> "Server":
+        """Load what the last builds made.
+
+        Raises:
+            DataError: champion or index were never built.
+        """
+        return cls(
+            recommender=load_champion(lake, artifacts.store),
+            index=load_index(lake, artifacts),
+            rules=rerank_rules(lake, domain),
+            model_version=built_version(lake, CHAMPION),
+            index_version=built_version(lake, INDEX),
+            domain=domain,
+        )
+
+    def lists(self, histories: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
+        """Lists of users.
+
+        Args:
+            histories: Rows of `features.user_histories`.
+            as_of: Moment that the lists are for.
+
+        Returns:
+            Frame `user_id, rank, item_id, score, source, reason, last_event_at`.
+        """
+        from models.pipeline import recommend
+
+        rows = recommend(
+            self.recommender,
+            self.index,
+            to_histories(histories, self.recommender.catalogue),
+            histories["user_id"].to_numpy(dtype=object),
+            self.rules,
+            top_k=self.domain.top_k,
+            as_of=seconds(as_of),
+        )
+        return rows.merge(histories[["user_id", "last_event_at"]], on="user_id", how="left", validate="many_to_one")
+
+
+@asset(
+    key=TOP_K,
+    deps=[AssetKey(CHAMPION), AssetKey(INDEX), AssetKey("user_histories"), AssetKey("users"), AssetKey("items")],
+    group_name="serving",
+    kinds={"ducklake"},
+    owners=["team:ml"],
+    code_version="1",
+)
+def top_k(
+    config: TopKConfig, lake: LakeResource, domain: DomainResource, artifacts: ArtifactResource
+) -> MaterializeResult[Any]:
+    """One row per surface and user: the list, its provenance and when it expires."""
+    chosen = domain.domain
+    with recorded_build(lake.lake, chosen, TOP_K, RECIPES[TOP_K]) as build:
+        build.as_of = data_as_of(lake.lake)
+        server = Server.load(lake.lake, chosen, artifacts)
+        touched = touched_users(lake.lake, server) if config.scope == "touched" else None
+        build.snapshot = publish_lists(lake.lake, server, as_of=build.as_of, lane="batch", user_ids=touched)
+    rows = lake.lake.frame(
+        "SELECT rank, count(*) AS lists, any_value(item_id) AS example_item, any_value(reason) AS example_reason "
+        "FROM serving.top_k_items WHERE surface = ? AND rank <= 5 GROUP BY rank ORDER BY rank",
+        [chosen.surface],
+    )
+    users = lake.lake.frame("SELECT count(*) AS n FROM serving.top_k WHERE surface = ?", [chosen.surface])
+    return MaterializeResult(
+        metadata={
+            "rows": int(users["n"].iloc[0]),
+            "lists_renewed": int(users["n"].iloc[0]) if touched is None else len(touched),
+            "as_of": build.as_of.isoformat(),
+            "model_version": server.model_version,
+            "index_version": server.index_version,
+            "snapshot": build.snapshot,
+            "preview": rows.to_markdown(index=False),
+        }
+    )
+
+
+def touched_users(lake: Lake, server: Server) -> list[str] | None:
+    """Users whose history differs from the one that their list was made from, or who have no list.
+
+    Returns:
+        Their ids, or None for all users: when a list was made by another champion.
+    """
+    surface = server.domain.surface
+    lists = lake.frame("SELECT DISTINCT input_snapshot, model_version FROM serving.top_k WHERE surface = ?", [surface])
+    if set(lists["model_version"]) != {server.model_version}:
+        return None
+    fresh: list[str] = []
+    for snapshot in lists["input_snapshot"]:
+        fresh += lake.frame(_UNCHANGED.format(snapshot=int(snapshot)), [surface, int(snapshot)])["user_id"].tolist()
+    return sorted(set(lake.frame("SELECT user_id FROM marts.users")["user_id"]) - set(fresh))
+
+
+def publish_lists(
+    lake: Lake, server: Server, *, as_of: datetime, lane: Lane, user_ids: Sequence[str] | None = None
+) -> int:
+    """Make and publish lists, of all users or of some, in one transaction.
+
+    Readers see all old or all new lists. With all users, lists of users who are gone are removed.
+
+    Args:
+        lake: Where histories are read and lists written.
+        server: What the lists are made with.
+        as_of: Moment that the lists are for.
+        lane: Who asks.
+        user_ids: Only these users; those without a row in `marts.users` are left out.
+
+    Returns:
+        The snapshot written.
+    """
+    input_snapshot = lake.current_snapshot()
+    where, parameters = ("", []) if user_ids is None else ("WHERE u.user_id IN (SELECT unnest(?))", [list(user_ids)])
+    users = lake.frame(f"{_USERS} {where} ORDER BY u.user_id", parameters, snapshot=input_snapshot)
+    with scratch_folder(lake.staging_path) as folder:
+        for begin in range(0, len(users), USERS_PER_BLOCK):
+            block = server.lists(users.iloc[begin : begin + USERS_PER_BLOCK], as_of=as_of)
+            block.to_parquet(folder / f"{begin:09d}.parquet", index=False)
+        surface = server.domain.surface
+        values = [
+            surface,
+            server.model_version,
+            server.index_version,
+            input_snapshot,
+            as_of,
+            as_of + timedelta(hours=server.domain.list_ttl_hours),
+            lane,
+            str(folder / "*.parquet"),
+        ]
+
+        def publish(connection: duckdb.DuckDBPyConnection) -> None:
+            chosen = "" if user_ids is None else "AND user_id IN (SELECT unnest(?))"
+            connection.execute(f"DELETE FROM serving.top_k WHERE surface = ? {chosen}", [surface, *parameters])
+            if len(users):
+                connection.execute(_INSERT, values)
+
+        return lake.write(publish, message=f"{lane} lists of {len(users)} users").snapshot

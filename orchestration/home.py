@@ -1,0 +1,79 @@
+"""The home folder: everything that must exist before a definition loads or a run starts."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from assets.dbt_project import WarehouseProject, prepare_project
+from assets.lake import Lake
+from orchestration.environment import prepare_environment
+from orchestration.settings import Settings
+
+_LANDING_KINDS = ("events", "items", "users")
+_DBT_SOURCE = Path(__file__).parents[1] / "dbt"
+
+
+def warehouse_project(settings: Settings) -> WarehouseProject:
+    """The dbt project of this checkout, writing under the home folder."""
+    return WarehouseProject(settings.dbt_project or _DBT_SOURCE, settings.root / "dbt")
+
+
+def open_lake(settings: Settings) -> Lake:
+    """The lake that the settings describe."""
+    return Lake(
+        settings.lake_catalogue,
+        settings.lake_data_path,
+        settings.lock_path,
+        settings.lock_timeout_s,
+        settings.memory_limit,
+    )
+
+
+def prepare_home(settings: Settings) -> None:
+    """Create folders, tables, Dagster's configuration and the parsed dbt project; what is there stays.
+
+    Raises:
+        ConfigurationError: the dbt project is missing or does not parse.
+        LakeError: the catalogue cannot be opened.
+    """
+    for kind in _LANDING_KINDS:
+        (settings.landing_path / kind).mkdir(parents=True, exist_ok=True)
+    for folder in (settings.artifacts_path, settings.root / "mlflow", settings.dagster_home):
+        folder.mkdir(parents=True, exist_ok=True)
+    prepare_environment(settings)
+    _write_if_changed(settings.dagster_home / "dagster.yaml", yaml.safe_dump(dagster_config(settings)))
+    lake = open_lake(settings)
+    prepare_project(warehouse_project(settings), lake)
+    lake.create_tables()
+
+
+def dagster_config(settings: Settings) -> dict[str, Any]:
+    """Content of `dagster.yaml`."""
+    config: dict[str, Any] = {
+        "telemetry": {"enabled": False},
+        "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"},
+        "concurrency": {
+            # A SQLite catalogue takes one writer at a time; runs beside each other would only wait for its lock.
+            "runs": {"max_concurrent_runs": 1 if settings.lake_catalogue.startswith("sqlite:") else 4}
+        },
+        "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 300},
+        "sensors": {"use_threads": True, "num_workers": 4},
+        "schedules": {"use_threads": True, "num_workers": 2},
+        "retention": {
+            "schedule": {"purge_after_days": 90},
+            "sensor": {"purge_after_days": {"skipped": 7, "failure": 30, "success": 90}},
+        },
+    }
+    if settings.dagster_postgres_url.get_secret_value():
+        # The address holds a password, so the file names the variable instead.
+        config["storage"] = {"postgres": {"postgres_url": {"env": "FRESHET_DAGSTER_POSTGRES_URL"}}}
+    return config
+
+
+def _write_if_changed(file: Path, text: str) -> None:
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return
+    staging = file.with_suffix(".tmp")
+    staging.write_text(text, encoding="utf-8")
+    staging.replace(file)

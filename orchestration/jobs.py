@@ -1,0 +1,55 @@
+"""Jobs: parts of the asset graph that are run together, under names that say what comes out.
+
+Runs of a schedule or sensor go through the queue, one at a time where the catalogue is SQLite.
+"""
+
+from typing import Any
+
+from dagster import AssetSelection, Backoff, RetryPolicy, RunConfig, define_asset_job
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from assets.champion import CHAMPION
+from assets.evaluation import REPORT
+from assets.graph import FEATURES, INGESTION, SERVING, WAREHOUSE
+from assets.index import INDEX
+from assets.language_model import EMBEDDINGS, FINETUNED, PRETRAINED
+from assets.recommender import CHALLENGER
+from assets.serving import TOP_K, TopKConfig
+
+RETRY_LOCKED = RetryPolicy(max_retries=3, delay=5, backoff=Backoff.EXPONENTIAL)
+"""For steps that another writer can hold up; training is not retried, since it would only fail again."""
+
+_TRAINED = AssetSelection.assets(PRETRAINED, FINETUNED, CHALLENGER, REPORT, CHAMPION)
+_AFTER_TRAINING = AssetSelection.assets(EMBEDDINGS, INDEX, TOP_K)
+_FRESH = AssetSelection.groups(FEATURES, SERVING) | AssetSelection.assets(EMBEDDINGS, INDEX)
+
+
+def build_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
+    """All jobs by name."""
+    jobs = (
+        _job(
+            "daily_refresh",
+            "Everything but training: what landed is ingested, a day is built, all lists are renewed.",
+            AssetSelection.groups(INGESTION, WAREHOUSE) | _FRESH,
+        ),
+        _job(
+            "retraining",
+            "Encoder and recommender are trained anew, evaluated, promoted if the gate accepts, and serve.",
+            _TRAINED | _AFTER_TRAINING,
+        ),
+        _job("top_k_refresh", "All lists are renewed from the marts as they are.", _FRESH),
+        _job("landing_ingestion", "What landed is ingested.", AssetSelection.groups(INGESTION)),
+        _job(
+            "touched_refresh",
+            "Days with new events are built, and the lists of the users they touch are renewed.",
+            AssetSelection.groups(WAREHOUSE) | _FRESH,
+            config=RunConfig(ops={TOP_K: TopKConfig(scope="touched")}),
+        ),
+    )
+    return {job.name: job for job in jobs}
+
+
+def _job(name: str, description: str, selection: AssetSelection, **options: Any) -> UnresolvedAssetJobDefinition:
+    return define_asset_job(
+        name, selection, description=description, tags={"freshet/job": name}, op_retry_policy=RETRY_LOCKED, **options
+    )

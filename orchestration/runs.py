@@ -1,0 +1,90 @@
+"""One Dagster run of chosen assets in this process, and what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from dagster import AssetKey, DagsterEvent, DagsterEventType, DagsterInstance, Definitions
+
+from orchestration.alerts import alert_for_run
+from orchestration.resources import build_notifier
+from orchestration.settings import Settings
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True)
+class GroupRun:
+    """Outcome of a run."""
+
+    run_id: str
+    is_ok: bool
+    seconds: dict[str, float]
+    """Seconds by asset that was materialised."""
+
+    failures: dict[str, str]
+    """By asset: the check or error that ended the run."""
+
+
+def run_group(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    settings: Settings,
+    *,
+    group: str,
+    assets: Sequence[AssetKey],
+    window: tuple[date, date] | None,
+) -> GroupRun:
+    """Materialise assets with their checks in one run, in this process.
+
+    Args:
+        definitions: The code location.
+        instance: Where the run is recorded.
+        settings: For the tags.
+        group: Named in the tags and in the job's name.
+        assets: What to materialise.
+        window: Range of daily partitions, end exclusive, for partitioned assets.
+    """
+    tags = {"freshet/group": group, "freshet/domain": settings.domain}
+    if window is not None:
+        first, end = window
+        tags |= {RANGE_START: first.isoformat(), RANGE_END: (end - timedelta(days=1)).isoformat()}
+    job = definitions.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(asset_selection=list(assets), instance=instance, tags=tags, raise_on_error=False)
+    alert_for_run(instance, result.dagster_run, build_notifier(settings))
+    return GroupRun(result.run_id, result.success, _seconds(result.all_events), _failures(result.all_events))
+
+
+def _seconds(events: Sequence[DagsterEvent]) -> dict[str, float]:
+    """Seconds by materialised asset; assets of one step share its time evenly."""
+    by_step: dict[str, list[str]] = {}
+    for event in events:
+        if event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key and event.step_key:
+            names = by_step.setdefault(event.step_key, [])
+            name = event.asset_key.to_user_string()
+            # A range of partitions is one event for each of them.
+            if name not in names:
+                names.append(name)
+    seconds: dict[str, float] = {}
+    for event in events:
+        if event.event_type == DagsterEventType.STEP_SUCCESS and event.step_key in by_step:
+            names = by_step[event.step_key]
+            seconds |= {name: event.step_success_data.duration_ms / 1000 / len(names) for name in names}
+    return seconds
+
+
+def _failures(events: Sequence[DagsterEvent]) -> dict[str, str]:
+    """By asset or step: the blocking check that failed, or the error that ended it."""
+    failures: dict[str, str] = {}
+    for event in events:
+        if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed and check.blocking:
+                name = check.asset_key.to_user_string()
+                failures[name] = f"{failures[name]}, {check.check_name}" if name in failures else check.check_name
+        elif event.event_type == DagsterEventType.STEP_FAILURE and event.step_key:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            failures.setdefault(event.step_key, cause.message.strip() if cause else "failed")
+    return failures

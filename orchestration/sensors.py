@@ -1,0 +1,96 @@
+"""Sensors: files that land are ingested, and days with new events renew the lists of the users they touch."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dagster import (
+    DefaultSensorStatus,
+    RunRequest,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from assets.landing_zone import LandingZone
+from assets.pending_days import pending_days
+from assets.resources import LakeResource, LandingResource
+from orchestration.runs import RANGE_END, RANGE_START
+from quality.landing_columns import KINDS
+
+INTERVAL_SECONDS = 5
+"""Dagster does not tick more often."""
+
+
+def landing_sensor(job: UnresolvedAssetJobDefinition) -> SensorDefinition:
+    """Start an ingestion once the files in the landing zone differ from those of the last tick and have settled."""
+
+    @sensor(
+        name="landing_zone_files",
+        job=job,
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.STOPPED,
+    )
+    def files(context: SensorEvaluationContext, landing: LandingResource) -> SensorResult | SkipReason:
+        """The cursor is a hash over names, sizes and times of all files."""
+        listing = landing_listing(Path(landing.path))
+        if not listing.names:
+            return SkipReason("the landing zone is empty")
+        if listing.cursor == context.cursor:
+            return SkipReason("no new files")
+        age = datetime.now(UTC).timestamp() - listing.modified_at
+        if age < landing.settle_seconds:
+            return SkipReason(f"the newest file changed {age:.1f} s ago; it may still be written")
+        return SensorResult(run_requests=[RunRequest(run_key=listing.cursor)], cursor=listing.cursor)
+
+    return files
+
+
+def touched_users_sensor(job: UnresolvedAssetJobDefinition) -> SensorDefinition:
+    """Start a refresh of the days that got events since they were built."""
+
+    @sensor(
+        name="days_with_new_events",
+        job=job,
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.STOPPED,
+    )
+    def days(context: SensorEvaluationContext, lake: LakeResource) -> RunRequest | SkipReason:
+        """The run key names days and rows, so a repeated tick starts nothing twice."""
+        pending = pending_days(lake.lake)
+        if not pending:
+            return SkipReason("no day has new events")
+        key = hashlib.sha256(repr((sorted(pending.items()), lake.lake.current_snapshot())).encode()).hexdigest()
+        first, last = min(pending).isoformat(), max(pending).isoformat()
+        return RunRequest(run_key=key[:16], tags={RANGE_START: first, RANGE_END: last})
+
+    return days
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files of a landing zone at one moment."""
+
+    names: tuple[str, ...]
+    modified_at: float
+    """Time of the newest file, seconds since 1970; 0 without files."""
+    cursor: str
+    """Hash over names, sizes and times."""
+
+
+def landing_listing(landing: Path) -> Listing:
+    """List the files that ingestion would look at."""
+    zone = LandingZone(landing)
+    paths = [path for kind in KINDS for path in zone.candidates(kind)]
+    facts = []
+    newest = 0.0
+    for path in paths:
+        stat = path.stat()
+        facts.append((path.relative_to(landing).as_posix(), stat.st_size, stat.st_mtime_ns))
+        newest = max(newest, stat.st_mtime)
+    cursor = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    return Listing(tuple(name for name, _, _ in facts), newest, cursor)
