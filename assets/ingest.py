@@ -8,7 +8,7 @@ that cannot be used as a whole is moved to `rejected/` and reported; the others 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -117,6 +117,7 @@ def ingest_landing(
         key=key,
         settle_seconds=settle_seconds,
         on_progress=on_progress or (lambda progress: None),
+        seen=set(lake.frame("SELECT kind, file_hash FROM ops.files").itertuples(index=False, name=None)),
     )
     report = IngestReport()
     for kind in kinds:
@@ -133,12 +134,10 @@ class _Ingestion:
     key: str
     settle_seconds: float
     on_progress: Callable[[IngestProgress], None]
-    seen: dict[Kind, set[str]] = field(default_factory=dict)
-    """Hashes of the files that the lake has, by kind."""
+    seen: set[tuple[str, str]]
+    """Kind and hash of the files that the lake has."""
 
     def ingest_kind(self, kind: Kind, folder: Path, report: IngestReport) -> IngestReport:
-        known = self.lake.frame("SELECT file_hash FROM ops.files WHERE kind = ?", [kind])
-        self.seen[kind] = set(known["file_hash"])
         for path in self.zone.candidates(kind):
             report = self._ingest_path(kind, path, folder, report)
         return report
@@ -150,7 +149,7 @@ class _Ingestion:
             file = self.zone.inspect(kind, path, now=now, settle_seconds=self.settle_seconds)
             if file is None:
                 return replace(report, unsettled=(*report.unsettled, name))
-            if file.file_hash in self.seen[kind]:
+            if (kind, file.file_hash) in self.seen:
                 return replace(report, known=(*report.known, name))
             staged, ignored = self._stage(file, folder)
         except SourceError as error:
@@ -160,7 +159,7 @@ class _Ingestion:
             return replace(report, unsettled=(*report.unsettled, name))
         self.on_progress(IngestProgress(name, "staged", staged.rows_in))
         written = self.lake.write(commit_file(staged, now), message=f"ingest {name}")
-        self.seen[kind].add(file.file_hash)
+        self.seen.add((kind, file.file_hash))
         self.on_progress(IngestProgress(name, "committed", staged.rows_in))
         if written.value is None:
             return replace(report, known=(*report.known, name))

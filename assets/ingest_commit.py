@@ -64,16 +64,23 @@ def commit_file(staged: StagedFile, received_at: datetime) -> Callable[[duckdb.D
 
 
 def insert_new_rows(
-    connection: duckdb.DuckDBPyConnection, kind: Kind, accepted: str, received_at: datetime, source_file: str
+    connection: duckdb.DuckDBPyConnection,
+    kind: Kind,
+    accepted: str,
+    received_at: datetime,
+    *,
+    source_file: str,
+    source_row: str = "source_row",
 ) -> tuple[int, tuple[date, ...]]:
     """Insert rows whose key is not in the lake yet, the first of equal ones, and mark their days as pending.
 
     Args:
         connection: Inside a transaction.
         kind: Which raw table.
-        accepted: SQL relation with the staged columns of that kind.
+        accepted: SQL relation with the staged columns of that kind; its `source_row` is unique.
         received_at: Becomes `ingested_at`.
         source_file: SQL expression of the file's name.
+        source_row: SQL expression of the row's number in that file.
 
     Returns:
         Number of rows inserted, and the event days among them.
@@ -90,6 +97,7 @@ def insert_new_rows(
         "event_day": "CAST(event_at AS DATE)",
         "ingested_at": "CAST(? AS TIMESTAMP)",
         "source_file": source_file,
+        "source_row": source_row,
     }
     values = ", ".join(computed.get(name, name) for name in table.column_names)
     order = "event_at, source_row" if kind == "events" else "source_row"
@@ -123,7 +131,7 @@ def _mark_pending(connection: duckdb.DuckDBPyConnection) -> tuple[date, ...]:
 def _add_file(connection: duckdb.DuckDBPyConnection, staged: StagedFile, received_at: datetime) -> FileReport:
     file = staged.file
     accepted = parquet_relation(staged.accepted)
-    added, days = insert_new_rows(connection, file.kind, accepted, received_at, text_literal(file.name))
+    added, days = insert_new_rows(connection, file.kind, accepted, received_at, source_file=text_literal(file.name))
     quarantined = _insert_quarantined(connection, staged, received_at)
     sound = _count(connection, f"SELECT count(*) FROM {accepted}")
     span = "min(event_at)::DATE, max(event_at)::DATE" if file.kind == "events" else "NULL, NULL"
