@@ -11,7 +11,7 @@ from models.sequence_encoder import SequenceConfig, SequenceEncoder
 from models.sequence_items import INITIAL_TEXT_NORM, ItemVectors, TextProjection, centred_text, mean_text
 from models.sequence_layers import low_pass_matrix
 
-SMALL = SequenceConfig(embedding_size=8, heads=2, max_length=12)
+SMALL = SequenceConfig(embedding_size=8, heads=2, max_length=12, logits="dot")
 
 
 def make_encoder(config: SequenceConfig = SMALL, *, items: int = 5, text_size: int = 0) -> SequenceEncoder:

@@ -84,7 +84,7 @@ def joint() -> SequenceRetriever:
         {"item_source": "joint", "norm": "pre"},
         {"loss": "sampled", "negatives": 64},
         {"loss": "sampled", "negatives": 64, "negative_sampling": "popularity"},
-        {"logits": "cosine", "averaging": 0.9},
+        {"logits": "dot", "averaging": 0.0},
         {"frequency_share": 0.0, "positions": "none"},
         {"frequency_share": 1.0, "text_hidden": 16, "id_dropout": 0.2, "label_smoothing": 0.05},
     ],
