@@ -23,13 +23,13 @@ class ALSConfig:
 
     embedding_size: int = 64
     """Dimension of the factors."""
-    regularization: float = 0.01
+    regularization: float = 1.0
     """L2 penalty."""
-    alpha: float = 1.0
+    alpha: float = 10.0
     """Confidence of an interaction is `alpha * weight`."""
-    epochs: int = 15
+    epochs: int = 10
     """Alternations."""
-    recency_decay: float = 0.0
+    recency_decay: float = 2.0
     """When a user is folded in, an interaction counts `exp(-age / decay)`; 0: all alike."""
     history_length: int = 200
     """Latest interactions of a user that are read when scoring."""

@@ -16,7 +16,7 @@ from models.retriever import as_ids, dot_scores, history_matrix, load_state, sav
 class ContentConfig:
     """Settings of `ContentRetriever`."""
 
-    recency_decay: float = 2.0
+    recency_decay: float = 1.0
     """A history item counts `exp(-age / decay)`, age by place from the end; 0: all alike."""
     history_length: int = 50
     """Latest interactions of a user that are read when scoring."""

@@ -20,9 +20,9 @@ class FusionConfig:
 
     k: int = 10
     """Weights maximise NDCG at `k`."""
-    evaluations: int = 150
+    evaluations: int = 120
     """How many weightings are tried."""
-    max_users: int = 5_000
+    max_users: int = 3_000
     """Validation users that are sampled."""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from models.interactions import InteractionLog
 
 def test_a_folded_in_user_solves_the_least_squares_problem(checkerboard: tuple[Catalogue, InteractionLog]) -> None:
     catalogue, log = checkerboard
-    config = ALSConfig(embedding_size=3, regularization=0.5, alpha=4.0)
+    config = ALSConfig(embedding_size=3, regularization=0.5, alpha=4.0, recency_decay=0.0)
     model = ALSRetriever(config)
     model.fit(log, catalogue, seed=1)
     items = model.item_vectors().astype(np.float64)
