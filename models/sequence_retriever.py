@@ -44,7 +44,8 @@ class SequenceRetriever:
 
         Args:
             config: Hyper-parameters.
-            checkpoint_folder: Where `fit` keeps its latest epoch to continue after a kill; removed when it is done.
+            checkpoint_folder: Where `fit` keeps its latest epoch to continue after a kill. It stays afterwards: remove
+                it once the model is saved (`CheckpointFolder.clear`).
             on_epoch: Called after each epoch of `fit`.
             device: auto, cpu, cuda or mps.
         """
