@@ -8,6 +8,7 @@ meanwhile with a corrected file. Rows whose cells were cut cannot be replayed: l
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,7 +32,10 @@ _ORIGIN = pa.schema([("row_id", pa.string()), ("origin_file", pa.string()), ("or
 """Where a replayed row came from; its `source_row` only numbers the rows of the replay."""
 
 _OPEN_ROWS = """
-SELECT row_id, payload, source_file, source_row FROM quarantine.rows
+SELECT
+    row_id, payload, source_file, source_row,
+    kind = 'events' AND coalesce(payload ->> 'event_id' IN (SELECT event_id FROM raw.events), false) AS is_corrected
+FROM quarantine.rows
 WHERE status = 'open' AND kind = $1 AND ($2::VARCHAR IS NULL OR rule = $2) ORDER BY row_id
 """
 
@@ -75,7 +79,8 @@ def count_by_rule(lake: Lake) -> pd.DataFrame:
     """Quarantined rows by `kind`, `rule` and `column_name`, most first: `rows`, of which `open` and `replayed`."""
     return lake.frame(
         "SELECT kind, rule, column_name, count(*) AS rows, count(*) FILTER (status = 'open') AS open, "
-        "count(*) FILTER (status = 'replayed') AS replayed FROM quarantine.rows GROUP BY ALL ORDER BY rows DESC, ALL"
+        "count(*) FILTER (status = 'replayed') AS replayed "
+        "FROM quarantine.rows GROUP BY kind, rule, column_name ORDER BY count(*) DESC, kind, rule, column_name"
     )
 
 
@@ -99,12 +104,11 @@ def replay(lake: Lake, domain: Domain, *, as_of: datetime, rule: str | None = No
         totals[0] += len(rows)
         with TemporaryDirectory() as folder:
             candidates = Path(folder) / "candidates.parquet"
-            if not _stage(kind, rows, context, candidates):
+            corrected = rows[rows["is_corrected"]]
+            if not _stage(kind, rows[~rows["is_corrected"]], context, candidates) and corrected.empty:
                 continue
-            accepted, settled, touched = lake.write(
-                lambda connection, kind=kind, path=candidates: _accept(connection, kind, path, moment),  # type: ignore[misc]
-                message=f"replay quarantined {kind}",
-            ).value
+            work = partial(_accept, kind=kind, candidates=candidates, corrected=corrected, moment=moment)
+            accepted, settled, touched = lake.write(work, message=f"replay quarantined {kind}").value
         totals[1] += accepted
         totals[2] += settled - accepted
         days.update(touched)
@@ -138,19 +142,20 @@ def _cells(kind: Kind, payloads: Sequence[dict[str, str]]) -> pa.Table:
 
 
 def _accept(
-    connection: duckdb.DuckDBPyConnection, kind: Kind, candidates: Path, moment: datetime
+    connection: duckdb.DuckDBPyConnection, kind: Kind, candidates: Path, corrected: pd.DataFrame, moment: datetime
 ) -> tuple[int, int, tuple[date, ...]]:
     # Another replay may have been first: only rows that are open inside this transaction count.
+    is_open = "SEMI JOIN (SELECT row_id FROM quarantine.rows WHERE status = 'open') USING (row_id)"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE candidates AS SELECT * FROM {parquet_relation(candidates)} "
-        "SEMI JOIN (SELECT row_id FROM quarantine.rows WHERE status = 'open') USING (row_id)"
+        f"CREATE OR REPLACE TEMP TABLE candidates AS SELECT * FROM {parquet_relation(candidates)} {is_open}"
     )
     accepted, days = insert_new_rows(
         connection, kind, "candidates", moment, source_file="origin_file", source_row="origin_row"
     )
+    connection.register("corrected", corrected[["row_id"]])
     settled = connection.execute(
-        "UPDATE quarantine.rows SET status = 'replayed', replayed_at = ? "
-        "WHERE row_id IN (SELECT row_id FROM candidates)",
+        "UPDATE quarantine.rows SET status = 'replayed', replayed_at = ? WHERE status = 'open' "
+        "AND row_id IN (SELECT row_id FROM candidates UNION ALL SELECT row_id FROM corrected)",
         [moment],
     ).fetchall()[0][0]
     return accepted, int(settled), days
