@@ -6,6 +6,7 @@ leaves either no version or a whole one, and registering the same content again 
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -216,14 +217,17 @@ class Registry:
         """Copy the folder as an MLflow model into the run's artifacts; returns its URI."""
         with tempfile.TemporaryDirectory(prefix="freshet-model-") as staging:
             path = Path(staging) / _MODEL_FOLDER
-            pyfunc.save_model(
-                path,
-                loader_module=loader_module,
-                data_path=str(folder),
-                signature=infer_signature(input_example, output_example),
-                input_example=input_example,
-                pip_requirements=["freshet"],
-            )
+            with warnings.catch_warnings():  # MLflow 3.17 warns about its own type hints and its own use of pandas
+                warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
+                warnings.filterwarnings("ignore", message="Operation with range is deprecated")
+                pyfunc.save_model(
+                    path,
+                    loader_module=loader_module,
+                    data_path=str(folder),
+                    signature=infer_signature(input_example, output_example),
+                    input_example=input_example,
+                    pip_requirements=["freshet"],
+                )
             self.client.log_artifacts(run_id, str(path), _MODEL_FOLDER)
         return f"{self.client.get_run(run_id).info.artifact_uri}/{_MODEL_FOLDER}"
 
