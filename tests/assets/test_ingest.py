@@ -204,10 +204,7 @@ def test_an_empty_landing_zone_is_no_error(lake: Lake, landing: Path) -> None:
 def test_a_file_with_a_header_only_is_recorded(lake: Lake, landing: Path) -> None:
     put(landing, "events/a.csv", f"{HEADER}\n")
 
-    report = ingest(lake, landing)
-
-    assert [file.name for file in report.files] == ["events/a.csv"]
-    assert counts(report) == [0, 0, 0, 0]
+    assert [file.rows_in for file in ingest(lake, landing).files] == [0]
 
 
 def test_a_file_that_is_still_written_waits(lake: Lake, landing: Path) -> None:
