@@ -4,6 +4,7 @@ One op per table audits it once and reports one check per truth. Checks with a r
 comes after; warnings only raise an alert.
 """
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
@@ -16,16 +17,19 @@ from dagster import (
     multi_asset_check,
 )
 
+from assets.artifacts import ArtifactStore
 from assets.builds import last_build
 from assets.check_results import check_result
 from assets.domain import Domain
+from assets.encoder_stages import ENCODER_KIND
 from assets.lake import Lake
-from assets.resources import DomainResource, LakeResource
+from assets.resources import ArtifactResource, DomainResource, LakeResource
 from assets.table_audit import audit_table
 from quality.boundaries import contracts
 from quality.contracts import Contract
 from quality.top_k_rules import ListPromise
 
+EMBEDDINGS_ASSET = "item_embeddings"
 ENCODER_ASSET = "finetuned_encoder"
 """Asset whose recorded version all embeddings must come from."""
 
@@ -49,11 +53,20 @@ def check_specs(contract: Contract) -> list[AssetCheckSpec]:
     ]
 
 
-def contract_in_force(lake: Lake, domain: Domain, asset: str) -> Contract:
+def contract_in_force(lake: Lake, domain: Domain, artifacts: ArtifactStore, asset: str) -> Contract:
     """The contract of an asset with the numbers of the configured domain and of the present encoder."""
     promise = ListPromise(top_k=domain.top_k, exclude_seen=domain.exclude_seen, surface=domain.surface)
-    encoder = last_build(lake, ENCODER_ASSET)
-    return contracts(promise, encoder_version=encoder.version if encoder else "")[asset]
+    encoder = last_build(lake, ENCODER_ASSET) if asset == EMBEDDINGS_ASSET else None
+    version = encoder.version if encoder else ""
+    dimension = encoder_dimension(artifacts, version) if version else None
+    return contracts(promise, embedding_dimension=dimension, encoder_version=version)[asset]
+
+
+def encoder_dimension(artifacts: ArtifactStore, version: str) -> int | None:
+    """Length of the vectors of a stored encoder, from its configuration; None where that does not say."""
+    text = (artifacts.path(ENCODER_KIND, version) / "config.json").read_text(encoding="utf-8")
+    size = json.loads(text).get("hidden_size")
+    return None if size is None else int(size)
 
 
 def run_checks(lake: Lake, contract: Contract, names: Collection[str]) -> list[AssetCheckResult]:
@@ -77,9 +90,10 @@ def _checks_of(contract: Contract) -> AssetChecksDefinition:
         description=f"Contract of {contract.table.qualified_name}: {contract.table.grain}.",
     )
     def checks(
-        context: AssetCheckExecutionContext, lake: LakeResource, domain: DomainResource
+        context: AssetCheckExecutionContext, lake: LakeResource, domain: DomainResource, artifacts: ArtifactResource
     ) -> Iterator[AssetCheckResult]:
         names = {key.name for key in context.selected_asset_check_keys}
-        yield from run_checks(lake.lake, contract_in_force(lake.lake, domain.domain, asset), names)
+        in_force = contract_in_force(lake.lake, domain.domain, artifacts.store, asset)
+        yield from run_checks(lake.lake, in_force, names)
 
     return checks

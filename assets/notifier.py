@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from models.errors import ConfigurationError
-
 _LOG = logging.getLogger("freshet.alerts")
 
 _LOOK_BACK_BYTES = 1_000_000
@@ -106,31 +104,25 @@ class Notifier:
     ui_url: str = "http://127.0.0.1:3000"
     """Address of the Dagster UI, for links."""
 
-    def send(self, alert: RunAlert) -> bool:
+    def send(self, alert: RunAlert) -> Literal["delivered", "repeated", "refused"]:
         """Log, record and deliver an alert.
 
         Returns:
-            False if this very alert was delivered before, so nothing was sent.
-
-        Raises:
-            ConfigurationError: an address is not one, or refused the message. The alert is in the file all the
-                same, marked as undelivered, and a later call delivers it.
+            `repeated`: this very alert was delivered before, so nothing was sent. `refused`: an address is not one or
+            did not take it; that is logged, the alert is in the file as undelivered, and a later call tries again.
         """
-        path = self.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if _was_delivered(path, alert.key):
-                return False
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.file.with_suffix(".lock")):
+            if _was_delivered(self.file, alert.key):
+                return "repeated"
             level = logging.ERROR if alert.severity == "error" else logging.WARNING
             _LOG.log(level, "%s\n%s", alert.title, alert.body)
             failed = self._deliver(alert)
-            _append(path, alert, is_delivered=not failed)
+            _append(self.file, alert, is_delivered=not failed)
         if failed:
-            raise ConfigurationError(
-                f"{len(failed)} of {len(self.urls)} alert addresses did not take the alert ({', '.join(failed)}); "
-                f"it is in {path}. Check FRESHET_ALERT_URLS and that the service answers"
-            )
-        return True
+            told = "%d of %d alert addresses (%s) did not take the alert; it is in %s. Check FRESHET_ALERT_URLS"
+            _LOG.error(told, len(failed), len(self.urls), ", ".join(failed), self.file)
+        return "refused" if failed else "delivered"
 
     def _deliver(self, alert: RunAlert) -> list[str]:
         """Send to every address; returns the schemes of those that refused, never the addresses: they hold secrets."""

@@ -23,8 +23,11 @@ def audit_table(lake: Lake, contract: Contract, *, sample: int = 5) -> Validatio
     Raises:
         LakeError: the table, or one that it is compared with, does not exist yet.
     """
-    with lake.connect(snapshot=lake.current_snapshot()) as connection:
-        return audit(connection, contract, sample=sample)
+    with lake.connect() as connection:
+        connection.begin()  # all queries of one transaction see one snapshot
+        outcome = audit(connection, contract, sample=sample)
+        connection.rollback()
+    return outcome
 
 
 def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, *, sample: int = 5) -> ValidationOutcome:

@@ -27,6 +27,7 @@ from dagster import (
 
 from assets.check_results import COUNT, NEXT_STEP, SAMPLE
 from assets.notifier import Alert, Notifier, RunAlert
+from models.errors import ConfigurationError
 
 MATERIALISATION = "materialisation"
 """Rule of an alert that no check raised: a step failed."""
@@ -40,7 +41,7 @@ _LONGEST_ERROR = 500
 @run_failure_sensor(name="alert_on_failure", default_status=DefaultSensorStatus.RUNNING)
 def alert_on_failure(context: RunFailureSensorContext, notifier: ResourceParam[Notifier]) -> None:
     """One alert per failed run: the checks that blocked it and the steps that broke."""
-    alert_for_run(context.instance, context.dagster_run, notifier)
+    _alert_or_raise(context, notifier)
 
 
 @run_status_sensor(
@@ -48,7 +49,7 @@ def alert_on_failure(context: RunFailureSensorContext, notifier: ResourceParam[N
 )
 def alert_on_warning(context: RunStatusSensorContext, notifier: ResourceParam[Notifier]) -> None:
     """One alert per successful run in which a check warned."""
-    alert_for_run(context.instance, context.dagster_run, notifier)
+    _alert_or_raise(context, notifier)
 
 
 ALERT_SENSORS: tuple[SensorDefinition, ...] = (alert_on_failure, alert_on_warning)
@@ -60,7 +61,8 @@ def alert_for_run(instance: DagsterInstance, run: DagsterRun, notifier: Notifier
     Args:
         instance: Where the run's events are.
         run: A finished run; its status is read anew.
-        notifier: Delivers; a second call for the same run delivers nothing.
+        notifier: Delivers; a second call for the same run delivers nothing. An address that refuses is logged and
+            does not fail the caller.
 
     Returns:
         The alert, delivered now or before; None where all was well.
@@ -69,6 +71,16 @@ def alert_for_run(instance: DagsterInstance, run: DagsterRun, notifier: Notifier
     if alert is not None:
         notifier.send(alert)
     return alert
+
+
+def _alert_or_raise(context: RunStatusSensorContext, notifier: Notifier) -> None:
+    """Deliver, or make the sensor's tick red: nobody reads the log of a daemon."""
+    alert = run_alert(context.instance, context.dagster_run, notifier.ui_url)
+    if alert is not None and notifier.send(alert) == "refused":
+        raise ConfigurationError(
+            f"an alert address did not take the alert of run {context.dagster_run.run_id}; it is in {notifier.file}. "
+            "Check FRESHET_ALERT_URLS and that the service answers"
+        )
 
 
 def run_alert(instance: DagsterInstance, run: DagsterRun, ui_url: str) -> RunAlert | None:

@@ -1,12 +1,15 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 
+from assets.artifacts import ArtifactStore
 from assets.check_results import check_result
-from assets.checks import build_checks, run_checks
+from assets.checks import build_checks, contract_in_force, encoder_dimension, run_checks
+from assets.domain import Domain
 from assets.lake import Lake
-from assets.resources import DomainResource, LakeResource
+from assets.resources import ArtifactResource, DomainResource, LakeResource
 from quality.boundaries import contracts
 from quality.top_k_rules import ListPromise
 from quality.validation import RuleOutcome, ValidationOutcome
@@ -52,6 +55,7 @@ def test_a_source_user_id_in_the_lake_stops_the_lineage(lake: Lake) -> None:
     resources = {
         "lake": LakeResource(catalogue=lake.catalogue, data_path=str(lake.data_path), lock_path=str(lake.lock_path)),
         "domain": DomainResource(name="shop"),
+        "artifacts": ArtifactResource(path=str(lake.data_path.parent / "artifacts")),
     }
     made = dg.Definitions(assets=[raw_users, users], asset_checks=[checks], resources=resources)
     with dg.DagsterInstance.ephemeral() as instance:
@@ -61,6 +65,19 @@ def test_a_source_user_id_in_the_lake_stops_the_lineage(lake: Lake) -> None:
     failed = {e.check_name: e for e in result.get_asset_check_evaluations() if not e.passed}
     assert set(failed) == {"no_source_user_id_appears", "every_file_is_conserved"}
     assert "ann@example.org" not in str(failed["no_source_user_id_appears"])
+
+
+def test_the_dimension_of_the_embeddings_is_that_of_the_present_encoder(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text('{"hidden_size": 384}')
+    store = ArtifactStore(tmp_path / "artifacts")
+    version = store.put(tmp_path / "encoder", "encoder")
+    assert encoder_dimension(store, version) == 384
+    build = "INSERT INTO ops.builds VALUES ('finetuned_encoder', 'f', NULL, ?, NULL, TIMESTAMP '2026-03-04', 1.0)"
+    lake.write(lambda connection: connection.execute(build, [version]).fetchall(), message="build")
+    contract = contract_in_force(lake, Domain("shop", {"view": 1.0}), store, "item_embeddings")
+    assert "len(embedding) - 384" in contract.rows
+    assert any(f"encoder_version <> '{version}'" in fact.sql for fact in contract.facts)
 
 
 def test_the_checks_load_without_great_expectations() -> None:

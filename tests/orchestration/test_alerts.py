@@ -172,14 +172,29 @@ def test_sensors_deliver_to_a_webhook_once(
     assert "31 found" in received[0]["message"]
 
 
-def test_an_address_that_refuses_is_reported_without_its_secret_and_tried_again(
-    instance: dg.DagsterInstance, tmp_path: Path, webhook: tuple[str, list[dict[str, Any]]]
+def test_an_address_that_refuses_is_logged_without_its_secret_and_tried_again(
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    webhook: tuple[str, list[dict[str, Any]]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    failed = run(instance, definitions(error_passes=False)).dagster_run
+    failed = run(instance, definitions(error_passes=False))
     file = tmp_path / "alerts.jsonl"
-    with pytest.raises(ConfigurationError, match="json") as caught:
-        alert_for_run(instance, failed, Notifier(file, ("json://user:secret@127.0.0.1:1/",)))
-    assert "secret" not in str(caught.value)
-    alert_for_run(instance, failed, Notifier(file, (webhook[0],)))
+    unreachable = Notifier(file, ("json://user:secret@127.0.0.1:1/",))
+    alert_for_run(instance, failed.dagster_run, unreachable)
+    assert "1 of 1 alert addresses (json) did not take the alert" in caplog.text
+    assert "secret" not in "".join(message for name, _, message in caplog.record_tuples if name == "freshet.alerts")
+    with (
+        dg.build_run_status_sensor_context(
+            "alert_on_failure",
+            failed.get_run_failure_event(),
+            instance,
+            failed.dagster_run,
+            resources={"notifier": unreachable},
+        ) as context,
+        pytest.raises(ConfigurationError, match="did not take"),
+    ):
+        alert_on_failure(context.for_run_failure())
+    alert_for_run(instance, failed.dagster_run, Notifier(file, (webhook[0],)))
     assert len(webhook[1]) == 1
-    assert [entry["is_delivered"] for entry in read_alerts(file)] == [False, True]
+    assert [entry["is_delivered"] for entry in read_alerts(file)] == [False, False, True]
