@@ -22,10 +22,12 @@ from dagster_dbt import (
 from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
 from packaging.version import Version
 
+from assets.builds import recorded_build
 from assets.dbt_project import WarehouseProject, build_arguments, child_environment, dbt_command
 from assets.lake import Lake
 from assets.pending_days import pending_days, settle_pending_days
-from assets.resources import LakeResource
+from assets.resources import DomainResource, LakeResource
+from assets.warehouse import DIMENSIONS, FACTS, RECIPES, is_whole
 from models.errors import ConfigurationError
 
 GROUP = "warehouse"
@@ -83,11 +85,11 @@ class WarehouseDbt(DbtCliResource):  # type: ignore[misc]
 
     def start(self, arguments: list[str], lake: Lake, context: AssetExecutionContext) -> DbtCliInvocation:
         """Start dbt on the models and tests that Dagster selected; the caller holds the lake's write lock."""
-        project = self.project
+        project, op_context = self.project, context.op_execution_context
         params = get_updated_cli_invocation_params_for_context(
-            context=context, manifest={}, dagster_dbt_translator=WarehouseTranslator()
+            context=op_context, manifest={}, dagster_dbt_translator=WarehouseTranslator()
         )
-        target = project.home / "runs" / f"{context.op.name}-{context.run.run_id[:8]}"
+        target = project.home / "runs" / f"{op_context.op.name}-{context.run.run_id[:8]}"
         target.mkdir(parents=True, exist_ok=True)
         parsed = project.target / "partial_parse.msgpack"
         if parsed.is_file():
@@ -103,7 +105,7 @@ class WarehouseDbt(DbtCliResource):  # type: ignore[misc]
             project_dir=project.source,
             target_path=target,
             raise_on_error=True,
-            context=context,
+            context=op_context,
             adapter=None,
             cli_version=Version(version("dbt-core")),
             dbt_project=None,
@@ -132,7 +134,9 @@ def build_dbt_assets(manifest: Path, partitions: PartitionsDefinition[Any]) -> l
         partitions_def=partitions,
         backfill_policy=BackfillPolicy.single_run(),
     )
-    def warehouse_facts(context: AssetExecutionContext, dbt: WarehouseDbt, lake: LakeResource) -> Iterator[Any]:
+    def warehouse_facts(
+        context: AssetExecutionContext, dbt: WarehouseDbt, lake: LakeResource, domain: DomainResource
+    ) -> Iterator[Any]:
         """Build the days of the run, and take them off the list of days to build."""
         window = _window(context)
         with lake.lake.lock():
@@ -140,6 +144,9 @@ def build_dbt_assets(manifest: Path, partitions: PartitionsDefinition[Any]) -> l
             yield from _build(context, dbt, lake.lake, window)
             if not context.is_subset:
                 settle_pending_days(lake.lake, pending)
+                if is_whole(lake.lake, window):
+                    with recorded_build(lake.lake, domain.domain, FACTS, RECIPES[FACTS]):
+                        context.log.info("all days are built with the present rules of the domain")
 
     @dbt_assets(  # type: ignore[untyped-decorator]
         name="warehouse_dimensions",
@@ -147,10 +154,16 @@ def build_dbt_assets(manifest: Path, partitions: PartitionsDefinition[Any]) -> l
         select=_DIMENSIONS,
         dagster_dbt_translator=WarehouseTranslator(settings),
     )
-    def warehouse_dimensions(context: AssetExecutionContext, dbt: WarehouseDbt, lake: LakeResource) -> Iterator[Any]:
+    def warehouse_dimensions(
+        context: AssetExecutionContext, dbt: WarehouseDbt, lake: LakeResource, domain: DomainResource
+    ) -> Iterator[Any]:
         """Rebuild the tables of items and users whole."""
         with lake.lake.lock():
-            yield from _build(context, dbt, lake.lake, None)
+            if context.is_subset:
+                yield from _build(context, dbt, lake.lake, None)
+                return
+            with recorded_build(lake.lake, domain.domain, DIMENSIONS, RECIPES[DIMENSIONS]):
+                yield from _build(context, dbt, lake.lake, None)
 
     return [warehouse_facts, warehouse_dimensions]
 

@@ -61,10 +61,10 @@ class Domain:
     """Share of the slots reserved for items without interactions."""
 
     validation_share: float = 0.1
-    """Share of the time span before the test window that fits fusion weights and stops training."""
+    """Share of the interactions, just before the test window, that fits fusion weights and stops training."""
 
     test_share: float = 0.1
-    """Last share of the time span, which only the evaluation reads."""
+    """Last share of the interactions, which only the evaluation reads."""
 
     retrain_every_days: int = 7
     """Days of data after which encoder and recommender are trained anew."""

@@ -1,6 +1,6 @@
 """The asset groups in the order in which data flows through them, and what each asset is made of."""
 
-from assets import evaluation, features, index, language_model, recommender, serving, warehouse
+from assets import evaluation, features, index, item_statistics, language_model, recommender, serving, warehouse
 from assets.builds import Recipe
 
 INGESTION, WAREHOUSE, FEATURES, LANGUAGE_MODEL, RECOMMENDER, EVALUATION, INDEX, SERVING = (
@@ -19,7 +19,7 @@ GROUPS = (INGESTION, WAREHOUSE, FEATURES, LANGUAGE_MODEL, RECOMMENDER, EVALUATIO
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     WAREHOUSE: warehouse.RECIPES,
-    FEATURES: features.RECIPES,
+    FEATURES: {**features.RECIPES, **item_statistics.RECIPES},
     LANGUAGE_MODEL: language_model.RECIPES,
     RECOMMENDER: recommender.RECIPES,
     EVALUATION: evaluation.RECIPES,

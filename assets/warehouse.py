@@ -14,6 +14,12 @@ RECIPES = {
 """Facts are stale as a whole only when the domain's rules changed; else the list of pending days decides."""
 
 
+def is_whole(lake: Lake, window: tuple[date, date] | None) -> bool:
+    """Whether a window, end exclusive, covers all days with events; None is everything."""
+    every = days_with_events(lake)
+    return window is None or every is None or (window[0] <= every[0] and every[1] <= window[1])
+
+
 def days_with_events(lake: Lake) -> tuple[date, date] | None:
     """First day with raw events and the day after the last; None without events."""
     days = lake.frame("SELECT min(event_day) AS first_day, max(event_day) AS last_day FROM raw.events").iloc[0]

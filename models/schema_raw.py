@@ -105,8 +105,8 @@ RAW_DOMAIN_RULES = Table(
 OPS_FILES = Table(
     "ops",
     "files",
-    "one row per ingested file content",
-    ("file_hash",),
+    "one row per ingested file content and kind of rows",
+    ("file_hash", "kind"),
     (
         required("file_hash", "VARCHAR", "SHA-256 of the file's bytes."),
         required("file_name", "VARCHAR", "Name under the landing zone when first seen."),

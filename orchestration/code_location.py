@@ -2,7 +2,7 @@
 
 from dagster import Definitions, in_process_executor, load_assets_from_modules
 
-from assets import evaluation, features, index, ingestion, language_model, recommender, serving
+from assets import evaluation, features, index, ingestion, item_statistics, language_model, recommender, serving
 from assets.checks import build_checks
 from assets.dbt_models import build_dbt_assets
 from assets.dbt_project import require_manifest
@@ -16,7 +16,7 @@ from orchestration.schedules import daily_schedule, hourly_schedule, weekly_sche
 from orchestration.sensors import landing_sensor, touched_users_sensor
 from orchestration.settings import Settings
 
-_MODULES = [ingestion, features, language_model, recommender, evaluation, index, serving]
+_MODULES = [ingestion, features, item_statistics, language_model, recommender, evaluation, index, serving]
 
 
 def build_definitions(settings: Settings) -> Definitions:

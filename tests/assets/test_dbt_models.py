@@ -18,7 +18,7 @@ from assets.dbt_project import (
 from assets.lake import Lake
 from assets.partitions import daily_partitions
 from assets.pending_days import pending_days, settle_pending_days
-from assets.resources import LakeResource
+from assets.resources import DomainResource, LakeResource
 from models.errors import ConfigurationError
 
 _SOURCE = Path(__file__).parents[2] / "dbt"
@@ -137,6 +137,7 @@ def _job(project: WarehouseProject, lake: Lake) -> dg.JobDefinition:
     definitions = dg.Definitions(
         assets=[*models, *map(raw, names)],
         resources={
+            "domain": DomainResource(name="shop"),
             "dbt": WarehouseDbt.of(project),
             "lake": LakeResource(
                 catalogue=lake.catalogue, data_path=str(lake.data_path), lock_path=str(lake.lock_path)
@@ -153,7 +154,7 @@ def _add_events(lake: Lake) -> None:
             "INSERT INTO raw.event_types VALUES ('view', 1);"
             "INSERT INTO raw.events (event_id, user_id, item_id, event_type, event_at, event_day, ingested_at,"
             " source_file, source_row) SELECT 'e' || i, 'ann', 'tea', 'view', TIMESTAMP '2024-03-01' + to_days(i),"
-            " DATE '2024-03-01' + i, TIMESTAMP '2024-04-01', 'f', i FROM range(3) AS r(i) "
+            " DATE '2024-03-01' + i, TIMESTAMP '2024-04-01', 'f', i FROM (SELECT range::INTEGER AS i FROM range(3))"
         ),
         message="events",
     )
