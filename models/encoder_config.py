@@ -82,7 +82,11 @@ class LoopConfig:
 class PretrainingConfig(LoopConfig):
     """Domain-adaptive pretraining: masked tokens for encoders, next token for decoders."""
 
-    head_steps: int = 40
+    steps: int = 45
+    """Optimiser steps, those of the head alone included; 0 leaves the encoder as it came."""
+    learning_rate: float = 5e-5
+    """Peak learning rate of the encoder."""
+    head_steps: int = 30
     """First steps, in which only a freshly made prediction head trains while the encoder is frozen."""
     head_learning_rate: float = 1e-3
     """Peak learning rate of the prediction head, which is thrown away afterwards."""
@@ -100,6 +104,10 @@ class PretrainingConfig(LoopConfig):
 class FinetuningConfig(LoopConfig):
     """Contrastive fine-tuning on pairs of items that the same user chose."""
 
+    steps: int = 40
+    """Optimiser steps; 0 leaves the encoder as it came."""
+    learning_rate: float = 1e-4
+    """Peak learning rate of the encoder."""
     window: int = 3
     """A pair joins an item with one at most this many interactions later; 1: next items only."""
     temperature: float = 0.05
