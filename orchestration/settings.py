@@ -146,6 +146,24 @@ def load_settings(**overrides: Any) -> Settings:
         raise ConfigurationError(f"invalid settings: {faults}") from error
 
 
+def origins(settings: Settings) -> dict[str, str]:
+    """Where the value of each setting came from: `command line`, `environment`, `freshet.toml` or `default`."""
+    file = settings.root / HOME_FILE
+    in_file: dict[str, Any] = TomlConfigSettingsSource(Settings, file)() if file.exists() else {}
+    in_environment = {name.upper(): value for name, value in os.environ.items()}
+
+    def origin(name: str) -> str:
+        if name == "home" and in_environment.get("FRESHET_HOME", str(settings.home)) != str(settings.home):
+            return "command line"
+        if f"FRESHET_{name.upper()}" in in_environment:
+            return "environment"
+        if name in in_file:
+            return HOME_FILE
+        return "command line" if name in settings.model_fields_set else "default"
+
+    return {name: origin(name) for name in Settings.model_fields}
+
+
 def write_home_file(home: Path, values: dict[str, str | date]) -> None:
     """Merge values into `freshet.toml` of a home folder, in one rename."""
     file = home / HOME_FILE

@@ -1,0 +1,167 @@
+"""Reads lists and histories with their titles, as people look at them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pandas as pd
+
+from models.errors import DataError, LakeError, UnknownUserError
+
+if TYPE_CHECKING:
+    from assets.domain import Domain
+    from assets.lake import Lake
+
+_LIST = """
+WITH entries AS (
+    SELECT * EXCLUDE (items), unnest(items) AS entry, unnest(range(1, len(items) + 1)) AS rank
+    FROM serving.top_k WHERE surface = ? AND list_contains(?, user_id)
+)
+SELECT
+    user_id, model_version, index_version, input_snapshot, lane, generated_at, expires_at, last_event_at,
+    rank, entry.item_id AS item_id, i.title, entry.score AS score, entry.source AS source, entry.reason AS reason
+FROM entries LEFT JOIN marts.items AS i ON i.item_id = entry.item_id
+ORDER BY rank
+"""
+
+_SEGMENT = """
+SELECT row_number() OVER (ORDER BY p.score DESC, p.item_id) AS rank, p.item_id, i.title, p.score,
+    'popularity' AS source, 'popular in this segment' AS reason
+FROM features.item_popularity AS p JOIN marts.items AS i USING (item_id)
+WHERE p.segment = $segment
+    AND coalesce(i.available_from <= $as_of, true) AND coalesce(i.available_until > $as_of, true)
+ORDER BY rank LIMIT $top_k
+"""
+
+_HISTORY = """
+SELECT i.title, h.item_id
+FROM (
+    SELECT item_id, max(position) AS position
+    FROM (
+        SELECT unnest(item_ids) AS item_id, unnest(range(1, len(item_ids) + 1)) AS position
+        FROM features.user_histories WHERE user_id = ?
+    ) GROUP BY item_id
+) AS h LEFT JOIN marts.items AS i USING (item_id)
+ORDER BY h.position DESC LIMIT ?
+"""
+
+# The latest user at each of three lengths of history: long, middling and short.
+_EXAMPLES = """
+SELECT user_id FROM (
+    SELECT user_id, ntile(3) OVER (ORDER BY len(item_ids) DESC, user_id) AS part, last_event_at, len(item_ids) AS n
+    FROM features.user_histories JOIN (SELECT DISTINCT user_id FROM serving.top_k WHERE surface = ?) USING (user_id)
+    WHERE len(list_distinct(item_ids)) >= 2
+)
+QUALIFY row_number() OVER (PARTITION BY part ORDER BY last_event_at DESC, user_id) = 1
+ORDER BY part
+"""
+
+
+@dataclass(frozen=True)
+class ShownList:
+    """A list as it is shown."""
+
+    user_id: str
+    """Pseudonym; empty for the list of a segment."""
+
+    segment: str | None
+    """Segment whose popular items these are; None for a user's own list."""
+
+    model_version: str
+    index_version: str
+    input_snapshot: int | None
+    lane: str
+    generated_at: datetime
+    expires_at: datetime | None
+    last_event_at: datetime | None
+    items: tuple[dict[str, Any], ...]
+    """`rank, item_id, title, score, source, reason`, best first."""
+
+
+def read_list(
+    lake: "Lake", domain: "Domain", user: str, key: str, *, segment: str | None = None, snapshot: int | None = None
+) -> ShownList:
+    """The list of a user, or of a segment where the user has none.
+
+    Args:
+        lake: The lake.
+        domain: Which surface, and how long a list is.
+        user: Id of the source, or pseudonym; empty for the segment's list.
+        key: Key of the pseudonyms.
+        segment: Whose popular items stand in for a user without a list; empty for everyone's.
+        snapshot: Read the lake as it was then.
+
+    Raises:
+        UnknownUserError: the user has no list, and no segment was given.
+        LakeError: the snapshot does not exist, or has no lists.
+    """
+    from assets.pseudonyms import pseudonymise
+
+    known = [user, pseudonymise(user, key)] if user else []
+    rows = _frame(lake, _LIST, [domain.surface, known], snapshot) if user else pd.DataFrame()
+    if not rows.empty:
+        return _user_list(rows)
+    if segment is None:
+        raise UnknownUserError(
+            f"no list for user {user!r} on surface {domain.surface!r}: neither as an id of the source nor as a "
+            "pseudonym; add `--segment SEGMENT` for what is popular in a segment (`--segment ''` for everyone), or "
+            "see `freshet status` whether the lists are fresh"
+        )
+    return _segment_list(lake, domain, segment, snapshot)
+
+
+def read_history(lake: "Lake", user_id: str, last: int) -> list[str]:
+    """Titles, or ids where there is none, of the last distinct items of a user's history, latest first."""
+    rows = lake.frame(_HISTORY, [user_id, last])
+    return [str(title) for title in rows["title"].fillna(rows["item_id"])]
+
+
+def example_users(lake: "Lake", surface: str) -> list[str]:
+    """Pseudonyms of three users with a long, a middling and a short history; fewer where there are fewer users."""
+    return [str(user) for user in lake.frame(_EXAMPLES, [surface])["user_id"]]
+
+
+def _user_list(rows: pd.DataFrame) -> ShownList:
+    first = rows.iloc[0]
+    return ShownList(
+        user_id=str(first["user_id"]),
+        segment=None,
+        model_version=str(first["model_version"]),
+        index_version=str(first["index_version"]),
+        input_snapshot=int(first["input_snapshot"]),
+        lane=str(first["lane"]),
+        generated_at=first["generated_at"].to_pydatetime(),
+        expires_at=first["expires_at"].to_pydatetime(),
+        last_event_at=None if pd.isna(first["last_event_at"]) else first["last_event_at"].to_pydatetime(),
+        items=_items(rows),
+    )
+
+
+def _segment_list(lake: "Lake", domain: "Domain", segment: str, snapshot: int | None) -> ShownList:
+    from assets.builds import data_as_of
+
+    as_of = data_as_of(lake)
+    values = {"segment": segment, "as_of": as_of, "top_k": domain.top_k}
+    rows = _frame(lake, _SEGMENT, values, snapshot)
+    if rows.empty:
+        known = _frame(lake, "SELECT DISTINCT segment FROM features.item_popularity ORDER BY ALL", [], snapshot)
+        names = ", ".join(repr(str(name)) for name in known["segment"]) or "none yet; run `freshet run`"
+        raise DataError(f"no popular items in segment {segment!r}; the segments are {names}")
+    return ShownList("", segment, "", "", None, "batch", as_of, None, None, _items(rows))
+
+
+def _items(rows: pd.DataFrame) -> tuple[dict[str, Any], ...]:
+    chosen = rows[["rank", "item_id", "title", "score", "source", "reason"]]
+    plain = chosen.astype(object).where(chosen.notna(), None).to_dict("records")
+    return tuple({str(name): value for name, value in row.items()} for row in plain)
+
+
+def _frame(lake: "Lake", sql: str, values: Sequence[Any] | dict[str, Any], snapshot: int | None) -> pd.DataFrame:
+    with lake.connect(snapshot=snapshot) as connection:
+        try:
+            return connection.execute(sql, values).df()
+        except duckdb.CatalogException as error:
+            when = "" if snapshot is None else f" at snapshot {snapshot}"
+            raise LakeError(f"there are no lists{when}: {error}; run `freshet run`") from error
