@@ -5,12 +5,12 @@ others: it is moved to `rejected/`, the rest is committed, and then the asset fa
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from dagster import AssetExecutionContext, Failure, MaterializeResult, MetadataValue, asset
+from dagster import AssetExecutionContext, Failure, FreshnessPolicy, MaterializeResult, MetadataValue, asset
 
 from assets.domain import Domain
 from assets.ingest import IngestReport, ingest_landing
@@ -20,7 +20,13 @@ from models.schema import RAW_DOMAIN_RULES, RAW_EVENT_TYPES
 from quality.landing_columns import Kind
 
 
-@asset(group_name="ingestion", kinds={"ducklake", "parquet"}, owners=["team:data"], code_version="1")
+@asset(
+    group_name="ingestion",
+    kinds={"ducklake", "parquet"},
+    owners=["team:data"],
+    code_version="1",
+    freshness_policy=FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26)),
+)
 def raw_events(
     context: AssetExecutionContext, lake: LakeResource, domain: DomainResource, landing: LandingResource
 ) -> MaterializeResult[Any]:

@@ -4,7 +4,6 @@ A SQLite catalogue takes one writer at a time, so every write transaction holds 
 processes; reads take none and are never blocked. Each write is one transaction, thus one snapshot.
 """
 
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from assets.duckdb_engines import borrowed_connection
 from assets.scratch import scratch_name
 from models.errors import LakeError, LakeFullError, LakeLockedError
 from models.schema import TABLES, Table
@@ -72,12 +72,10 @@ class Lake:
         Raises:
             LakeError: the catalogue cannot be opened.
         """
-        connection = duckdb.connect(":memory:")
-        try:
+        store = "postgres_scanner" if self.catalogue.startswith("postgres:") else "sqlite_scanner"
+        with borrowed_connection(store, "lake") as connection:
             self._attach(connection, snapshot)
             yield connection
-        finally:
-            connection.close()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -189,8 +187,6 @@ class Lake:
             )
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
-        store = "postgres_scanner" if self.catalogue.startswith("postgres:") else "sqlite_scanner"
-        connection.execute(f"LOAD '{extension_file('ducklake')}'; LOAD '{extension_file(store)}'")
         spill = self.staging_path / f"{scratch_name()}spill"
         connection.execute(f"SET memory_limit = '{self.memory_limit}'; SET temp_directory = '{spill}'")
         Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
@@ -226,25 +222,6 @@ def append_frame(connection: duckdb.DuckDBPyConnection, table: Table, frame: pd.
     values = ", ".join(f'CAST("{column.name}" AS {column.type})' for column in table.columns)
     connection.execute(f"INSERT INTO {table.qualified_name} ({names}) SELECT {values} FROM appended")
     connection.unregister("appended")
-
-
-def extension_file(name: str) -> Path:
-    """Path of a DuckDB extension that a package brought, so that nothing is downloaded.
-
-    Raises:
-        LakeError: the package is not installed, or is for another version of DuckDB.
-    """
-    package = f"duckdb_extension_{name}"
-    spec = importlib.util.find_spec(package)
-    wanted = f"pip install {package.replace('_', '-')}=={duckdb.__version__}"
-    if spec is None or not spec.submodule_search_locations:
-        raise LakeError(f"the DuckDB extension {name} is missing; run `{wanted}`")
-    file = (
-        Path(spec.submodule_search_locations[0]) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-    )
-    if not file.exists():
-        raise LakeError(f"the DuckDB extension {name} is not for DuckDB {duckdb.__version__}; run `{wanted}`")
-    return file
 
 
 def _column_sql(table: Table) -> str:

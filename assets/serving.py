@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import pandas as pd
-from dagster import AssetKey, Config, MaterializeResult, asset
+from dagster import AssetKey, Config, FreshnessPolicy, MaterializeResult, asset
 from pydantic import Field
 
 from assets.builds import Recipe, built_version, data_as_of, recorded_build
@@ -70,17 +70,33 @@ WHERE
     AND now.item_ids IS NOT DISTINCT FROM before.item_ids AND now.weights IS NOT DISTINCT FROM before.weights
 """
 
+# A user for whom nothing is left, such as one who has seen the whole catalogue, gets a list without entries.
 _INSERT = """
 INSERT INTO serving.top_k BY NAME
+WITH made AS (
+    SELECT
+        user_id,
+        list({'item_id': item_id, 'score': score, 'source': source, 'reason': reason} ORDER BY rank) AS items
+    FROM read_parquet(?)
+    GROUP BY user_id
+)
 SELECT
-    ? AS surface, user_id,
-    list({'item_id': item_id, 'score': score, 'source': source, 'reason': reason} ORDER BY rank) AS items,
+    ? AS surface, user_id, coalesce(made.items, []) AS items,
     ? AS model_version, ? AS index_version, ? AS input_snapshot, ? AS generated_at, ? AS expires_at, ? AS lane,
-    any_value(last_event_at) AS last_event_at
-FROM read_parquet(?)
-GROUP BY user_id
+    wanted.last_event_at
+FROM read_parquet(?) AS wanted LEFT JOIN made USING (user_id)
 ORDER BY user_id
 """
+
+_LIST_TYPES = {
+    "user_id": "string",
+    "rank": "int64",
+    "item_id": "string",
+    "score": "float64",
+    "source": "string",
+    "reason": "string",
+}
+"""Types of the lists on their way to the lake; a block without entries would have none."""
 
 
 class TopKConfig(Config):
@@ -126,11 +142,11 @@ class Server:
             as_of: Moment that the lists are for.
 
         Returns:
-            Frame `user_id, rank, item_id, score, source, reason, last_event_at`.
+            Frame `user_id, rank, item_id, score, source, reason`.
         """
         from models.pipeline import recommend
 
-        rows = recommend(
+        return recommend(
             self.recommender,
             self.index,
             to_histories(histories, self.recommender.catalogue),
@@ -139,7 +155,6 @@ class Server:
             top_k=self.domain.top_k,
             as_of=seconds(as_of),
         )
-        return rows.merge(histories[["user_id", "last_event_at"]], on="user_id", how="left", validate="many_to_one")
 
 
 @asset(
@@ -149,6 +164,7 @@ class Server:
     kinds={"ducklake"},
     owners=["team:ml"],
     code_version="1",
+    freshness_policy=FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26)),
 )
 def top_k(
     config: TopKConfig, lake: LakeResource, domain: DomainResource, artifacts: ArtifactResource
@@ -218,9 +234,11 @@ def publish_lists(
     with scratch_folder(lake.staging_path) as folder:
         for begin in range(0, len(users), USERS_PER_BLOCK):
             block = server.lists(users.iloc[begin : begin + USERS_PER_BLOCK], as_of=as_of)
-            block.to_parquet(folder / f"{begin:09d}.parquet", index=False)
+            block[list(_LIST_TYPES)].astype(_LIST_TYPES).to_parquet(folder / f"{begin:09d}.parquet", index=False)
+        users[["user_id", "last_event_at"]].to_parquet(folder / "users", index=False)
         surface = server.domain.surface
         values = [
+            str(folder / "*.parquet"),
             surface,
             server.model_version,
             server.index_version,
@@ -228,7 +246,7 @@ def publish_lists(
             as_of,
             as_of + timedelta(hours=server.domain.list_ttl_hours),
             lane,
-            str(folder / "*.parquet"),
+            str(folder / "users"),
         ]
 
         def publish(connection: duckdb.DuckDBPyConnection) -> None:

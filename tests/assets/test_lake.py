@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from assets.lake import Lake, extension_file
+from assets.duckdb_engines import extension_file
+from assets.lake import Lake
 from models.errors import LakeError, LakeLockedError
 from models.schema import ITEM_TEXTS, TABLES
 
