@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.dbt_models import WarehouseDbt, WarehouseTranslator, build_dbt_assets
+from assets.dbt_models import OWNERS, WarehouseDbt, WarehouseTranslator, build_dbt_assets
 from assets.dbt_project import (
     WarehouseProject,
     build_arguments,
@@ -166,7 +166,7 @@ def test_assets_have_groups_owners_checks_and_days(project: WarehouseProject, la
     interactions = facts.specs_by_key[dg.AssetKey("interactions")]
     assert interactions.group_name == "warehouse"
     assert interactions.kinds == {"dbt", "duckdb"}
-    assert interactions.owners == ["team:data-engineering"]
+    assert interactions.owners == OWNERS
     assert {key.to_user_string() for key in facts.keys} == {
         "stg_events",
         "int_events_deduplicated",
