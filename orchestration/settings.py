@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from models.errors import ConfigurationError
@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     dbt_project: Path | None = Field(None, description="Folder of the dbt project; default: dbt/ of the checkout.")
     mlflow_tracking_uri: str = Field("", description="MLflow database or server; default: SQLite under home.")
     dagster_postgres_url: SecretStr = Field(
-        SecretStr(""), description="PostgreSQL URL for Dagster's own storage; default: SQLite under home."
+        SecretStr(""), description="postgresql+psycopg2://… for Dagster's own storage; default: SQLite under home."
     )
     pseudonym_key: SecretStr = Field(
         SecretStr(DEMO_PSEUDONYM_KEY), description="Key of the hash that hides source user ids; keep it off the lake."
@@ -58,6 +58,15 @@ class Settings(BaseSettings):
     )
     ui_url: str = Field("http://127.0.0.1:3000", description="Address of the Dagster UI, for links in alerts.")
     code_revision: str = Field("", description="Revision of the code, for images without git.")
+
+    @field_validator("dagster_postgres_url", "mlflow_tracking_uri")
+    @classmethod
+    def name_the_driver(cls, value: SecretStr | str) -> SecretStr | str:
+        """Refuse an address that leaves the driver open: SQLAlchemy 2.1 would look for one that is not installed."""
+        address = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if address.startswith(("postgresql://", "postgres://")):
+            raise ValueError("name the driver: write postgresql+psycopg2:// in place of what is before the user's name")
+        return value
 
     @classmethod
     def settings_customise_sources(

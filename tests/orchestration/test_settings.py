@@ -45,3 +45,10 @@ def test_secrets_are_masked_when_printed(tmp_path: Path) -> None:
     shown = repr(load_settings(home=tmp_path, pseudonym_key="hunter2", alert_urls=["json://user:pass@host"]))
     assert "hunter2" not in shown
     assert "pass" not in shown
+
+
+def test_a_database_address_without_its_driver_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRESHET_DAGSTER_POSTGRES_URL", "postgresql://freshet:hunter2@db/dagster")
+    with pytest.raises(ConfigurationError, match=r"FRESHET_DAGSTER_POSTGRES_URL.*psycopg2") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
