@@ -31,7 +31,7 @@ from assets.warehouse import DIMENSIONS, FACTS, RECIPES, is_whole
 from models.errors import ConfigurationError
 
 GROUP = "warehouse"
-OWNERS = ["team:data-engineering"]
+OWNERS = ["team:data"]
 
 _LOADED_SOURCES = {"events", "items", "users"}
 _FACTS = "stg_events config.materialized:incremental"

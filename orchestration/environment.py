@@ -19,6 +19,8 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "MPLBACKEND": "Agg",
     "GIT_PYTHON_REFRESH": "quiet",
+    # A range of days is one event for each day and table; Dagster writes them in batches of this size.
+    "DAGSTER_EVENT_BATCH_SIZE": "1000",
     # Threads of OpenBLAS beside those of implicit slow both down.
     "OPENBLAS_NUM_THREADS": "1",
 }

@@ -8,6 +8,7 @@ import yaml
 from assets.dbt_project import WarehouseProject, prepare_project
 from assets.lake import Lake
 from orchestration.environment import prepare_environment
+from orchestration.event_storage import event_log_config
 from orchestration.settings import Settings
 
 _LANDING_KINDS = ("events", "items", "users")
@@ -68,6 +69,8 @@ def dagster_config(settings: Settings) -> dict[str, Any]:
     if settings.dagster_postgres_url.get_secret_value():
         # The address holds a password, so the file names the variable instead.
         config["storage"] = {"postgres": {"postgres_url": {"env": "FRESHET_DAGSTER_POSTGRES_URL"}}}
+    else:
+        config["event_log_storage"] = event_log_config(str(settings.dagster_home / "history"))
     return config
 
 
