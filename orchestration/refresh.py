@@ -79,8 +79,8 @@ def refresh(
     unknown = sorted(set(groups) - set(GROUPS))
     if unknown:
         raise ConfigurationError(f"no group {unknown[0]!r}; the groups are {', '.join(GROUPS)}")
-    prepare_home(settings)
     with _only_one(settings):
+        prepare_home(settings)
         clean_up(settings)
         work = _Refresh(settings, days, force, on_step or (lambda step: None))
         for group in GROUPS:
@@ -92,6 +92,7 @@ def refresh(
 @contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
     lock = settings.root / "refresh.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
             yield
@@ -137,6 +138,7 @@ class _Refresh:
         return RefreshReport(tuple(self._steps), not self.has_failed, self._as_of(), tuple(self._run_ids))
 
     def _refresh_warehouse(self) -> None:
+        self._require_rows()
         window = self._window()
         if window is not None:
             self._run(WAREHOUSE, self._assets_of(WAREHOUSE), window)
@@ -163,6 +165,17 @@ class _Refresh:
             if asset not in stale:
                 self._tell(StepReport(asset, group, "skipped", 0.0, "nothing changed"))
         self._run(group, [AssetKey(asset) for asset in stale], None)
+
+    def _require_rows(self) -> None:
+        """End the refresh where there is nothing to build a warehouse from."""
+        landing = self._settings.landing_path
+        for kind in ("events", "items"):
+            if self._lake.frame(f"SELECT 1 FROM raw.{kind} LIMIT 1").empty:
+                raise DataError(
+                    f"the lake has no {kind}: put files (CSV, JSON lines or Parquet) into {landing / kind} and run "
+                    "again; `freshet load` brings a public dataset, `freshet demo` makes one, and `freshet quarantine "
+                    "list` shows rows that were refused"
+                )
 
     def _window(self) -> tuple[date, date] | None:
         """Days to build: those asked for, all after a change of rules, else from the first pending to the last."""

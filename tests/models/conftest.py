@@ -1,4 +1,4 @@
-"""A tiny random encoder, written to disk as any other: no real weights are needed."""
+"""A tiny random decoder, and a catalogue whose answers are known."""
 
 from pathlib import Path
 
@@ -8,40 +8,6 @@ import pytest
 
 from models.catalogue import Catalogue
 from models.interactions import InteractionLog
-
-WORDS = [
-    *("red", "blue", "green", "lipstick", "polish", "shampoo", "for", "hair", "nails", "lips"),
-    *("chose", "then", "by", "item"),
-]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
-
-@pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a BERT with two layers of 16 dimensions, random weights and a vocabulary of `WORDS`."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny-encoder")
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *WORDS, ",", "."])}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=64,
-        )
-        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
