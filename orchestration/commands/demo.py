@@ -37,9 +37,9 @@ def demo(
 
     asked: dict[str, object] = {"domain": domain, "users": users, "items": items, "days": days, "seed": seed}
     settings, generation = _land(home, asked, advance)
-    report = refresh_and_show(settings)
-    tell(out(), settings, report, generation)
-    if not report.is_ok:
+    shown = refresh_and_show(settings)
+    tell(out(), settings, shown, generation)
+    if not shown.report.is_ok:
         raise typer.Exit(Exit.FAILED)
 
 

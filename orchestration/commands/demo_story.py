@@ -14,20 +14,20 @@ from models.errors import DataError
 if TYPE_CHECKING:
     from assets.domain import Domain
     from assets.lake import Lake
-    from orchestration.refresh import RefreshReport
+    from orchestration.commands.refresh_view import ShownRefresh
     from orchestration.settings import Settings
 
 _LIST_ROWS = 5
 _HISTORY_ITEMS = 5
 
 
-def tell(console: Console, settings: "Settings", report: "RefreshReport", generation: float) -> None:
+def tell(console: Console, settings: "Settings", shown: "ShownRefresh", generation: float) -> None:
     """Print all parts.
 
     Args:
         console: Where to.
         settings: Where everything is.
-        report: What the refresh did.
+        shown: What the refresh did.
         generation: Seconds that generating the market took; 0 where it was there.
     """
     from assets.domain import load_domain
@@ -38,10 +38,10 @@ def tell(console: Console, settings: "Settings", report: "RefreshReport", genera
 
     lake, domain = open_lake(settings), load_domain(settings.domain)
     console.print()
-    console.print(summary_table(report, {"generation": generation} if generation else None))
+    console.print(summary_table(shown, {"generation": generation} if generation else None))
     console.print()
     console.print(rules_table(lake))
-    if not report.is_ok:
+    if not shown.report.is_ok:
         return
     folder = report_folder(settings, lake)
     console.print()

@@ -1,6 +1,8 @@
 """A refresh in the terminal: what is at work, each asset as it ends, and where the time went."""
 
+import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -18,13 +20,22 @@ if TYPE_CHECKING:
 _SIGNS = {"built": "[green]✓[/]", "skipped": "[dim]·[/]", "failed": "[bold red]✗[/]"}
 
 
+@dataclass(frozen=True)
+class ShownRefresh:
+    """What a refresh did, and how long each part of it took."""
+
+    report: "RefreshReport"
+    seconds: dict[str, float]
+    """Seconds by the clock on the wall, by group: assets, their checks and the overhead of the run."""
+
+
 def refresh_and_show(
     settings: "Settings",
     *,
     groups: Collection[str] = (),
     days: tuple[date, date] | None = None,
     force: bool = False,
-) -> "RefreshReport":
+) -> ShownRefresh:
     """Refresh with a live view on standard error; what the libraries print goes to `logs/refresh.log`.
 
     Raises:
@@ -39,7 +50,7 @@ def refresh_and_show(
             report = refresh(settings, groups=groups, days=days, force=force, on_step=view.step)
         if not report.is_ok:
             console.print(f"[bold red]failed[/]; the details are in {log} and in the Dagster UI (`freshet up`)")
-    return report
+    return ShownRefresh(report, view.seconds)
 
 
 class _View:
@@ -54,6 +65,8 @@ class _View:
         )
         self._task: TaskID = self.progress.add_task(f"preparing, then {self._order[0]}")
         self._group = ""
+        self._since = time.monotonic()
+        self.seconds: dict[str, float] = {}
 
     def step(self, step: "StepReport") -> None:
         """Print an asset that has ended and announce the group after its own."""
@@ -62,6 +75,9 @@ class _View:
             place = self._order.index(step.group) + 1
             following = self._order[place] if place < len(self._order) else "finishing"
             self.progress.reset(self._task, description=following)
+            # The assets of a group are reported together, when its run has ended.
+            self.seconds[step.group] = time.monotonic() - self._since
+            self._since = time.monotonic()
         self.progress.console.print(_step_line(step), soft_wrap=True)
 
 
@@ -71,14 +87,15 @@ def _step_line(step: "StepReport") -> str:
     return f"{_SIGNS[step.status]} {name}  [dim]{escape(time_or_reason)}[/]"
 
 
-def summary_table(report: "RefreshReport", before: dict[str, float] | None = None) -> Table:
+def summary_table(shown: ShownRefresh, before: dict[str, float] | None = None) -> Table:
     """Where the time went, by group.
 
     Args:
-        report: What the refresh did.
+        shown: What the refresh did.
         before: Seconds of work before the refresh, by name.
     """
-    table = Table(title="Where the time went", title_justify="left")
+    report = shown.report
+    table = Table(title="Where the time went, checks and start-up included", title_justify="left")
     table.add_column("group")
     table.add_column("time", justify="right")
     table.add_column("built")
@@ -90,9 +107,9 @@ def summary_table(report: "RefreshReport", before: dict[str, float] | None = Non
         steps = [step for step in report.steps if step.group == group]
         built = [step.asset for step in steps if step.status == "built"]
         rest = [_why(step) for step in steps if step.status != "built"]
-        seconds = sum(step.seconds for step in steps)
-        table.add_row(group, duration(seconds) if built else "", ", ".join(built), escape("; ".join(rest)))
-    total = sum(step.seconds for step in report.steps) + sum((before or {}).values())
+        name = group if table.row_count > len(before or {}) else f"start-up, {group}"
+        table.add_row(name, duration(shown.seconds[group]), ", ".join(built), escape("; ".join(rest)))
+    total = sum(shown.seconds.values()) + sum((before or {}).values())
     table.add_row("[bold]in all", f"[bold]{duration(total)}", "", "")
     return table
 

@@ -35,12 +35,12 @@ def run(
 
     days = _days(first, last)
     settings = settings_of(home)
-    report = refresh_and_show(settings, groups=group or [], days=days, force=force)
+    shown = refresh_and_show(settings, groups=group or [], days=days, force=force)
     if as_json:
-        print_json(asdict(report))
+        print_json({**asdict(shown.report), "seconds": shown.seconds})
     else:
-        out().print(summary_table(report))
-    if not report.is_ok:
+        out().print(summary_table(shown))
+    if not shown.report.is_ok:
         raise typer.Exit(Exit.FAILED)
 
 

@@ -1,0 +1,70 @@
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from models.errors import ConfigurationError
+from orchestration.commands.child_processes import ChildProcesses, Service
+
+# Starts a child of its own, as webserver and daemon do, and ignores that its parent ends.
+PARENT = """
+import http.server, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open(sys.argv[2], "w").write(str(child.pid))
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+def service(port: int, note: Path) -> Service:
+    url = f"http://127.0.0.1:{port}/"
+    return Service("web", [sys.executable, "-c", PARENT, str(port), str(note)], url, "a server", url)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_alive(process_id: int) -> bool:
+    return psutil.pid_exists(process_id) and psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
+
+
+def test_leaving_stops_services_and_their_children(tmp_path: Path, port: int) -> None:
+    note = tmp_path / "child"
+    with ChildProcesses(tmp_path / "logs", dict(os.environ)) as children:
+        children.start(service(port, note))
+        children.wait_until_ready(service(port, note), 30)
+        grandchild = int(note.read_text())
+        assert is_alive(grandchild)
+    deadline = time.monotonic() + 5
+    while is_alive(grandchild) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(grandchild)
+
+
+def test_a_service_that_ends_shows_the_end_of_its_log(tmp_path: Path, port: int) -> None:
+    broken = Service(
+        "web", [sys.executable, "-c", "import sys; sys.exit('port is taken')"], "", "", "http://127.0.0.1:1/"
+    )
+    with (
+        ChildProcesses(tmp_path, dict(os.environ)) as children,
+        pytest.raises(ConfigurationError, match="port is taken"),
+    ):
+        children.start(broken)
+        children.wait_until_ready(broken, 30)
+
+
+def test_a_service_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    mute = Service("mute", [sys.executable, "-c", "import time; time.sleep(60)"], "", "", "http://127.0.0.1:1/")
+    with (
+        ChildProcesses(tmp_path, dict(os.environ)) as children,
+        pytest.raises(ConfigurationError, match="did not answer"),
+    ):
+        children.start(mute)
+        children.wait_until_ready(mute, 0.5)
