@@ -19,7 +19,7 @@ from assets.domain import Domain
 from assets.ingest_commit import FileReport, StagedFile, commit_file
 from assets.lake import Lake
 from assets.landing_reader import read_tables
-from assets.landing_zone import LandingFile, LandingZone
+from assets.landing_zone import LandingFile, LandingZone, hash_file
 from assets.row_staging import QUARANTINED_SCHEMA, STAGED_SCHEMAS, stage_rows
 from models.errors import LakeLockedError, SourceError
 from quality.landing_columns import KINDS, LANDING_COLUMNS, REQUIRED_COLUMNS, ROW_ERROR, Kind
@@ -124,6 +124,14 @@ def ingest_landing(
         with _staging_folder(landing, kind) as folder:
             report = ingestion.ingest_kind(kind, folder, report)
     return report
+
+
+def unread_files(lake: Lake, landing: Path) -> tuple[str, ...]:
+    """Names of the files in a landing zone whose content the lake does not have, complete or not."""
+    read = set(lake.frame("SELECT file_hash FROM ops.files")["file_hash"])
+    zone = LandingZone(landing)
+    paths = [path for kind in KINDS for path in zone.candidates(kind)]
+    return tuple(path.relative_to(landing).as_posix() for path in paths if hash_file(path) not in read)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from assets.domain import Domain
 from assets.ingest import IngestReport, ingest_landing
 from assets.lake import Lake, append_frame
 from assets.resources import DomainResource, LakeResource, LandingResource
-from models.schema import RAW_DOMAIN_RULES, RAW_EVENT_TYPES
+from models.schema import RAW_DOMAIN_RULES, RAW_EVENT_TYPES, Table
 from quality.landing_columns import Kind
 
 
@@ -53,13 +53,8 @@ def raw_users(
 
 def publish_domain(lake: Lake, domain: Domain) -> bool:
     """Write the domain's event types and numbers to `raw`, and say whether anything changed."""
-    types = pd.DataFrame(sorted(domain.event_weights.items()), columns=RAW_EVENT_TYPES.column_names)
-    values: Mapping[str, Any] = {**vars(domain), "domain": domain.name}
-    rules = pd.DataFrame([{name: values[name] for name in RAW_DOMAIN_RULES.column_names}])
-    published = {RAW_EVENT_TYPES: types, RAW_DOMAIN_RULES: rules}
-    with lake.connect() as connection:
-        present = [connection.table(table.qualified_name).order("1").fetchall() for table in published]
-    if present == [list(frame.itertuples(index=False, name=None)) for frame in published.values()]:
+    published = _tables_of(domain)
+    if _present(lake, published) == _rows(published):
         return False
 
     def publish(connection: Any) -> None:
@@ -69,6 +64,28 @@ def publish_domain(lake: Lake, domain: Domain) -> bool:
 
     lake.write(publish, message=f"publish domain {domain.name}")
     return True
+
+
+def is_domain_published(lake: Lake, domain: Domain) -> bool:
+    """Whether `raw` has the domain's event types and numbers as they are now."""
+    published = _tables_of(domain)
+    return _present(lake, published) == _rows(published)
+
+
+def _tables_of(domain: Domain) -> dict[Table, pd.DataFrame]:
+    types = pd.DataFrame(sorted(domain.event_weights.items()), columns=RAW_EVENT_TYPES.column_names)
+    values: Mapping[str, Any] = {**vars(domain), "domain": domain.name}
+    rules = pd.DataFrame([{name: values[name] for name in RAW_DOMAIN_RULES.column_names}])
+    return {RAW_EVENT_TYPES: types, RAW_DOMAIN_RULES: rules}
+
+
+def _present(lake: Lake, tables: Mapping[Table, pd.DataFrame]) -> list[list[tuple[Any, ...]]]:
+    with lake.connect() as connection:
+        return [connection.table(table.qualified_name).order("1").fetchall() for table in tables]
+
+
+def _rows(tables: Mapping[Table, pd.DataFrame]) -> list[list[tuple[Any, ...]]]:
+    return [list(frame.itertuples(index=False, name=None)) for frame in tables.values()]
 
 
 def ingestion_metadata(report: IngestReport) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from filelock import FileLock, Timeout
 from assets.builds import data_as_of, is_stale
 from assets.domain import Domain, load_domain
 from assets.graph import GROUPS, INGESTION, RECIPES, WAREHOUSE
+from assets.ingest import unread_files
+from assets.ingestion import is_domain_published
 from assets.lake import Lake
 from assets.pending_days import pending_days
 from assets.warehouse import DIMENSIONS, FACTS, days_with_events
@@ -127,7 +129,7 @@ class _Refresh:
     def refresh_group(self, group: str) -> None:
         """Build what is stale in one group."""
         if group == INGESTION:
-            self._run(group, self._assets_of(group), None)
+            self._refresh_ingestion()
         elif group == WAREHOUSE:
             self._refresh_warehouse()
         else:
@@ -136,6 +138,13 @@ class _Refresh:
     def report(self) -> RefreshReport:
         """What was done so far."""
         return RefreshReport(tuple(self._steps), not self.has_failed, self._as_of(), tuple(self._run_ids))
+
+    def _refresh_ingestion(self) -> None:
+        is_current = is_domain_published(self._lake, self._domain)
+        if self._force or not is_current or unread_files(self._lake, self._settings.landing_path):
+            self._run(INGESTION, self._assets_of(INGESTION), None)
+        else:
+            self._skip(INGESTION, "the lake has all files of the landing zone")
 
     def _refresh_warehouse(self) -> None:
         self._require_rows()

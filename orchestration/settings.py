@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda or mps.")
     threads: int = Field(0, ge=0, description="Threads of a model; 0 for one per core.")
     first_day: date = Field(date(2026, 1, 1), description="First daily partition.")
-    last_day: date | None = Field(None, description="Last daily partition, for data that ends in the past; default: today.")
+    last_day: date | None = Field(
+        None, description="Last daily partition, for data that ends in the past; default: today."
+    )
     settle_seconds: float = Field(
         2.0, ge=0, description="A landing file is read once its size has not changed for this long."
     )

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from assets.ingest import unread_files
 from assets.lake import Lake
-from assets.landing_zone import LandingZone, hash_file
 from assets.pending_days import pending_days
 from assets.quarantine import count_by_rule
 from models.schema import MARTS, TABLES
 from orchestration.settings import Settings
-from quality.landing_columns import KINDS
 
 if TYPE_CHECKING:
     from dagster import RunRecord
@@ -110,7 +109,7 @@ def read_status(settings: Settings, lake: Lake, *, now: datetime) -> Status:
         quarantine=tuple({str(k): v for k, v in row.items()} for row in count_by_rule(lake).to_dict("records")),
         models=_models(lake),
         pending_days={day.isoformat(): rows for day, rows in pending_days(lake).items()},
-        unread_files=_unread_files(settings, lake),
+        unread_files=unread_files(lake, settings.landing_path),
     )
 
 
@@ -150,13 +149,6 @@ def _models(lake: Lake) -> dict[str, str]:
     roles = {"champion": CHAMPION, "challenger": CHALLENGER, "encoder": FINETUNED, "index": INDEX}
     builds = {role: last_build(lake, asset) for role, asset in roles.items()}
     return {role: build.version for role, build in builds.items() if build is not None and build.version}
-
-
-def _unread_files(settings: Settings, lake: Lake) -> tuple[str, ...]:
-    read = set(lake.frame("SELECT file_hash FROM ops.files")["file_hash"])
-    zone = LandingZone(settings.landing_path)
-    paths = [path for kind in KINDS for path in zone.candidates(kind)]
-    return tuple(path.relative_to(settings.landing_path).as_posix() for path in paths if hash_file(path) not in read)
 
 
 def _runs(settings: Settings) -> tuple[RunFacts, ...]:
