@@ -32,7 +32,7 @@ def port() -> int:
 
 
 def is_alive(process_id: int) -> bool:
-    return psutil.pid_exists(process_id) and psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
+    return psutil.pid_exists(process_id) and bool(psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE)
 
 
 def test_leaving_stops_services_and_their_children(tmp_path: Path, port: int) -> None:
@@ -48,23 +48,13 @@ def test_leaving_stops_services_and_their_children(tmp_path: Path, port: int) ->
     assert not is_alive(grandchild)
 
 
-def test_a_service_that_ends_shows_the_end_of_its_log(tmp_path: Path, port: int) -> None:
-    broken = Service(
-        "web", [sys.executable, "-c", "import sys; sys.exit('port is taken')"], "", "", "http://127.0.0.1:1/"
-    )
-    with (
-        ChildProcesses(tmp_path, dict(os.environ)) as children,
-        pytest.raises(ConfigurationError, match="port is taken"),
-    ):
+@pytest.mark.parametrize(
+    ("program", "timeout_s", "message"),
+    [("import sys; sys.exit('port is taken')", 30, "port is taken"), ("import time; time.sleep(60)", 0.5, "did not")],
+)
+def test_a_service_that_never_answers_is_told(tmp_path: Path, program: str, timeout_s: float, message: str) -> None:
+    broken = Service("web", [sys.executable, "-c", program], "", "", "http://127.0.0.1:1/")
+    with ChildProcesses(tmp_path, dict(os.environ)) as children:
         children.start(broken)
-        children.wait_until_ready(broken, 30)
-
-
-def test_a_service_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    mute = Service("mute", [sys.executable, "-c", "import time; time.sleep(60)"], "", "", "http://127.0.0.1:1/")
-    with (
-        ChildProcesses(tmp_path, dict(os.environ)) as children,
-        pytest.raises(ConfigurationError, match="did not answer"),
-    ):
-        children.start(mute)
-        children.wait_until_ready(mute, 0.5)
+        with pytest.raises(ConfigurationError, match=message):
+            children.wait_until_ready(broken, timeout_s)
