@@ -211,7 +211,7 @@ class Recommender:
             raise DataError("there are no interactions to learn from; land an events file or run `freshet load`")
         self.item_counts = _item_counts(log)
         for name in self.config.retrievers:
-            reason = self.config.reason_to_skip(name, self.catalogue)
+            reason = self.config.reason_to_skip(name, self.catalogue, log)
             if reason is not None:
                 self.skipped[name] = reason
                 continue

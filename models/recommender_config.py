@@ -12,6 +12,7 @@ from models.content import ContentConfig, ContentRetriever
 from models.ease import EASEConfig, EASERetriever
 from models.errors import ConfigurationError
 from models.fusion import FusionConfig
+from models.interactions import InteractionLog
 from models.popularity import PopularityConfig, PopularityRetriever
 from models.retriever import Retriever
 from models.sequence_config import SequenceConfig
@@ -84,12 +85,14 @@ class RecommenderConfig:
             known["retrievers"] = tuple(known["retrievers"])
         return cls(**known)
 
-    def reason_to_skip(self, name: str, catalogue: Catalogue) -> str | None:
-        """Why a configured retriever cannot be fitted on this catalogue, or None when it can."""
+    def reason_to_skip(self, name: str, catalogue: Catalogue, log: InteractionLog) -> str | None:
+        """Why a configured retriever cannot be fitted on this catalogue and log, or None when it can."""
         if name == "ease" and catalogue.count > self.ease.max_items:
             return f"{catalogue.count:,} items are more than ease.max_items ({self.ease.max_items:,})"
         if name == "content" and catalogue.embeddings is None:
             return "the catalogue has no embeddings; materialise item_embeddings"
+        if name == "sequence" and not _has_next_items(log):
+            return "no user has two different items yet, so there is no next item to learn from"
         return None
 
 
@@ -129,6 +132,11 @@ def retriever_class(name: str) -> Any:
     if name not in classes:
         raise ConfigurationError(f"unknown retriever {name!r}; choose from {', '.join(RETRIEVERS)}")
     return classes[name]
+
+
+def _has_next_items(log: InteractionLog) -> bool:
+    users, items = log.user_rows, log.item_rows
+    return bool(((users[1:] == users[:-1]) & (items[1:] != items[:-1])).any())
 
 
 def _checked_keys(config_class: Any, table: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from models.catalogue import Catalogue
@@ -134,3 +135,17 @@ def test_the_index_covers_the_vector_retrievers(fitted: Recommender, checkerboar
 def test_a_wrong_table_is_refused(table: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         RecommenderConfig.from_dict(table)
+
+
+def test_one_user_with_one_item_is_fitted_without_the_sequence_model(tmp_path: Path) -> None:
+    catalogue = Catalogue.from_frame(pd.DataFrame({"item_id": ["tea"]}))
+    event = {"user_id": ["ann"], "item_id": ["tea"], "event_at": [pd.Timestamp("2026-01-01")], "weight": [1.0]}
+    log = InteractionLog.from_frame(pd.DataFrame(event), ["tea"], {})
+    nobody = Holdout(
+        log, np.zeros(0, dtype=np.int32), Targets(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+    )
+    evaluated = Recommender.fit(log, nobody, catalogue, RecommenderConfig(), seed=0)
+    assert "no next item to learn from" in evaluated.skipped["sequence"]
+    production = evaluated.refit(log, catalogue, seed=0)
+    production.save(tmp_path)
+    assert list(Recommender.load(tmp_path).retrievers) == ["popularity", "co_occurrence", "als", "ease"]
