@@ -5,7 +5,6 @@ the version that serves. Neither is partitioned.
 """
 
 import base64
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,8 +64,8 @@ def evaluation_report(
         build.snapshot = lake.lake.current_snapshot()
         report = make_report(lake.lake, domain.domain, artifacts, encoder)
         build.version = report.version
-    folder = artifacts.store.path(REPORT_KIND, report.version)
-    log_report(registry.registry(), report, folder, {"snapshot": build.snapshot, "revision": encoder.revision})
+        folder = artifacts.store.path(REPORT_KIND, report.version)
+        log_report(registry.registry(), report, folder, {"snapshot": build.snapshot, "revision": encoder.revision})
     return MaterializeResult(metadata=report_metadata(report, folder))
 
 
@@ -144,11 +143,11 @@ def make_report(lake: Lake, domain: Domain, artifacts: ArtifactResource, encoder
     )
     decision = decide(assessment.challenger, assessment.popularity, assessment.champion, seed=domain.seed)
     markdown = report_markdown(assessment, decision.to_markdown(), seed=domain.seed)
-    with tempfile.TemporaryDirectory(dir=artifacts.work_folder(REPORT)) as folder:
-        write_report(Path(folder), assessment, catalogue, markdown, seed=domain.seed)
+    with store.scratch() as folder:
+        write_report(folder, assessment, catalogue, markdown, seed=domain.seed)
         outcome = {"challenger": version, **asdict(decision)}
-        (Path(folder) / DECISION_FILE).write_bytes(orjson.dumps(outcome, option=orjson.OPT_SORT_KEYS))
-        stored = store.put(Path(folder), REPORT_KIND)
+        (folder / DECISION_FILE).write_bytes(orjson.dumps(outcome, option=orjson.OPT_SORT_KEYS))
+        stored = store.put(folder, REPORT_KIND)
     return Report(stored, version, assessment, decision, markdown)
 
 

@@ -70,13 +70,14 @@ def challenger_recommender(
         build.snapshot = lake.lake.current_snapshot()
         fitted = fit_challenger(lake.lake, chosen, artifacts.work_folder(CHALLENGER), on_stage=_log_stage(context))
         build.version = store_recommender(fitted, artifacts)
-    tags = {
-        "snapshot": str(build.snapshot),
-        "as_of": build.as_of.isoformat(),
-        "git_revision": encoder.revision,
-        "code_version": RECIPES[CHALLENGER].code_version,
-    }
-    version = register(registry.registry(), fitted, artifacts.store.path(KIND, build.version), build.version, tags)
+        tags = {
+            "snapshot": str(build.snapshot),
+            "as_of": build.as_of.isoformat(),
+            "git_revision": encoder.revision,
+            "code_version": RECIPES[CHALLENGER].code_version,
+        }
+        # Before the build counts as done, so that a process killed here registers it in its next life.
+        version = register(registry.registry(), fitted, artifacts.store.path(KIND, build.version), build.version, tags)
     artifacts.clear_work(CHALLENGER)
     return MaterializeResult(
         metadata={
@@ -154,6 +155,7 @@ def register(registry: "Registry", fitted: FittedRecommender, folder: Path, vers
         run.log_metrics({f"seconds_{name}": seconds for name, seconds in evaluated.seconds.items()})
         if evaluated.validation_ndcg is not None:
             run.log_metrics({"validation_ndcg": evaluated.validation_ndcg})
+        run.log_curve(sequence_curve(evaluated))
         registered = registry.register(
             MODEL_NAME,
             folder,
@@ -165,6 +167,20 @@ def register(registry: "Registry", fitted: FittedRecommender, folder: Path, vers
             tags=tags,
         )
     return registered.version
+
+
+def sequence_curve(recommender: "Recommender") -> list[tuple[int, dict[str, float]]]:
+    """Loss and, where measured, validation NDCG of the sequence model by epoch; empty without that model."""
+    from models.sequence_retriever import SequenceRetriever
+
+    sequence = recommender.retrievers.get("sequence")
+    if not isinstance(sequence, SequenceRetriever):
+        return []
+    curve = []
+    for report in sequence.reports:
+        measured = {} if report.ndcg is None else {"sequence_validation_ndcg": report.ndcg}
+        curve.append((report.epoch, {"sequence_loss": report.loss, **measured}))
+    return curve
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
