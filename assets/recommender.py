@@ -169,14 +169,14 @@ def register(registry: "Registry", fitted: FittedRecommender, folder: Path, vers
     return registered.version
 
 
-def sequence_curve(recommender: "Recommender") -> list[tuple[int, dict[str, float]]]:
+def sequence_curve(recommender: "Recommender") -> list[tuple[int, Mapping[str, float]]]:
     """Loss and, where measured, validation NDCG of the sequence model by epoch; empty without that model."""
     from models.sequence_retriever import SequenceRetriever
 
     sequence = recommender.retrievers.get("sequence")
     if not isinstance(sequence, SequenceRetriever):
         return []
-    curve = []
+    curve: list[tuple[int, Mapping[str, float]]] = []
     for report in sequence.reports:
         measured = {} if report.ndcg is None else {"sequence_validation_ndcg": report.ndcg}
         curve.append((report.epoch, {"sequence_loss": report.loss, **measured}))
