@@ -55,6 +55,8 @@ $(VENV)/.python:
 		echo "Freshet needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 			"Install one and run: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# The pip of an old Python takes more than twice the time of a new one to install all this.
+	$(INSTALL) --upgrade 'pip>=26'
 	@touch $@
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/.python
