@@ -60,7 +60,9 @@ def _engine(store: str) -> duckdb.DuckDBPyConnection:
     try:
         return _SHELF[store].get_nowait()
     except Empty:
-        engine = duckdb.connect(":memory:")
+        # The cache knows a file by its name and time: a staging file that is written anew within the same tick of the
+        # clock would be read as it was before.
+        engine = duckdb.connect(":memory:", config={"enable_external_file_cache": False})
         for extension in ("ducklake", store):
             engine.execute(f"LOAD '{extension_file(extension)}'")
         return engine

@@ -174,7 +174,8 @@ class _Ingestion:
         return replace(report, files=(*report.files, replace(written.value, ignored_columns=ignored)))
 
     def _stage(self, file: LandingFile, folder: Path) -> tuple[StagedFile, tuple[str, ...]]:
-        accepted, quarantined = folder / "accepted.parquet", folder / "quarantined.parquet"
+        accepted = folder / f"{file.file_hash}.accepted.parquet"
+        quarantined = folder / f"{file.file_hash}.quarantined.parquet"
         rows = 0
         ignored: dict[str, None] = {}
         with (

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from assets.duckdb_engines import extension_file
 from assets.lake import Lake
 from models.errors import LakeError, LakeLockedError
 from models.schema import ITEM_TEXTS, TABLES
@@ -98,8 +97,3 @@ def test_a_catalogue_that_is_no_database_is_explained(tmp_path: Path) -> None:
     lake = Lake(f"sqlite:{broken}", tmp_path / "data", tmp_path / "write.lock")
     with pytest.raises(LakeError, match="the lake refused"):
         lake.current_snapshot()
-
-
-def test_an_extension_that_is_not_installed_is_named() -> None:
-    with pytest.raises(LakeError, match="pip install duckdb-extension-nonsense"):
-        extension_file("nonsense")
