@@ -108,7 +108,7 @@ def _packages(settings: Settings) -> Iterator[Finding]:
 
 def _extensions(settings: Settings) -> Iterator[Finding]:
     from assets.dbt_project import EXTENSIONS
-    from assets.lake import extension_file
+    from assets.duckdb_engines import extension_file
 
     for name in EXTENSIONS:
         with duckdb.connect(":memory:") as connection:
