@@ -249,7 +249,10 @@ def _explained(error: duckdb.Error, lake: Lake) -> LakeError:
     if any(sign in text.lower() for sign in _FULL):
         return LakeFullError(f"no space left under {lake.data_path}; free some and run again, nothing was committed")
     if _is_busy(error):
-        return LakeLockedError(f"the catalogue {lake.catalogue} stayed locked by another program: {text}")
+        return LakeLockedError(
+            f"the catalogue {lake.catalogue} stayed locked by another program; close whatever has it open and run "
+            f"again: {text}"
+        )
     return LakeError(f"the lake refused: {text}")
 
 
