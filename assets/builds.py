@@ -39,7 +39,7 @@ class Recipe:
     """Fields of the domain that it reads."""
 
     is_trained: bool = False
-    """Whether it is rebuilt by age instead of at every change of its inputs."""
+    """Whether new data rebuilds it by age only, instead of at every change of its tables; `builds` count always."""
 
     exclude: tuple[str, ...] = ()
     """Columns of the tables that it does not depend on."""
@@ -81,8 +81,8 @@ def fingerprint(lake: Lake, domain: Domain, recipe: Recipe, settings: str = "") 
     parts += [domain.fingerprint(*recipe.domain_keys)] if recipe.domain_keys else []
     if not recipe.is_trained:
         parts += [lake.fingerprint(table, exclude=recipe.exclude) for table in recipe.tables]
-        records = [last_build(lake, asset) for asset in recipe.builds]
-        parts += [record.version if record else "none" for record in records]
+    records = [last_build(lake, asset) for asset in recipe.builds]
+    parts += [record.version if record else "none" for record in records]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

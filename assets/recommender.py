@@ -33,6 +33,7 @@ RECIPES = {
     CHALLENGER: Recipe(
         "1",
         tables=("features.training_interactions", "features.item_embeddings"),
+        builds=("finetuned_encoder",),
         domain_keys=("recommender", "exclude_seen", "seed", "validation_share", "test_share"),
         is_trained=True,
     ),

@@ -48,6 +48,15 @@ def test_a_trained_asset_waits_for_its_days(lake: Lake) -> None:
     assert is_stale(lake, SHOP, "made", TRAINED, as_of=datetime(2026, 1, 17))
 
 
+def test_a_trained_asset_follows_the_artifact_that_it_rests_on(lake: Lake) -> None:
+    on_encoder = replace(TRAINED, builds=("encoder",))
+    _build(lake, on_encoder)
+    assert not is_stale(lake, SHOP, "made", on_encoder, as_of=DAY)
+    with recorded_build(lake, SHOP, "encoder", Recipe("1")) as build:
+        build.version = "another encoder"
+    assert is_stale(lake, SHOP, "made", on_encoder, as_of=DAY)
+
+
 def test_a_failed_build_is_not_recorded(lake: Lake) -> None:
     with pytest.raises(DataError), recorded_build(lake, SHOP, "made", TABLE):
         raise DataError("no items")
