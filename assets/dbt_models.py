@@ -27,7 +27,7 @@ from assets.dbt_project import WarehouseProject, build_arguments, child_environm
 from assets.lake import Lake
 from assets.pending_days import pending_days, settle_pending_days
 from assets.resources import DomainResource, LakeResource
-from assets.warehouse import DIMENSIONS, FACTS, RECIPES, is_whole
+from assets.warehouse import BUILD_FROM_TAG, DIMENSIONS, FACTS, RECIPES, is_whole
 from models.errors import ConfigurationError
 
 GROUP = "warehouse"
@@ -173,7 +173,8 @@ def _window(context: AssetExecutionContext) -> tuple[date, date] | None:
     if not (context.has_partition_key or context.has_partition_key_range):
         return None
     start, end = context.partition_time_window
-    return start.date(), end.date()
+    build_from = context.run.tags.get(BUILD_FROM_TAG)
+    return (date.fromisoformat(build_from) if build_from else start.date()), end.date()
 
 
 def _build(

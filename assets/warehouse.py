@@ -5,6 +5,9 @@ from datetime import date, timedelta
 from assets.builds import Recipe
 from assets.lake import Lake
 
+BUILD_FROM_TAG = "freshet/build_from"
+"""Tag of a run that builds days before its range of partitions too: the first of them."""
+
 FACTS, DIMENSIONS = "warehouse_facts", "warehouse_dimensions"
 
 RECIPES = {

@@ -53,6 +53,8 @@ def dagster_config(settings: Settings) -> dict[str, Any]:
     """Content of `dagster.yaml`."""
     config: dict[str, Any] = {
         "telemetry": {"enabled": False},
+        # Without it the UI opens with a form for a newsletter.
+        "nux": {"enabled": False},
         "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"},
         "concurrency": {
             # A SQLite catalogue takes one writer at a time; runs beside each other would only wait for its lock.

@@ -6,12 +6,17 @@ from datetime import date, timedelta
 
 from dagster import AssetKey, DagsterEvent, DagsterEventType, DagsterInstance, Definitions
 
+from assets.warehouse import BUILD_FROM_TAG
 from orchestration.alerts import alert_for_run
 from orchestration.resources import build_notifier
 from orchestration.settings import Settings
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+
+LONGEST_RANGE = 400
+"""Days of one run that Dagster records. It plans each check for each day on its own, which would take a quarter of an
+hour for a first load of twelve years."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,21 @@ def run_group(
     """
     tags = {"freshet/group": group, "freshet/domain": settings.domain}
     if window is not None:
-        first, end = window
-        tags |= {RANGE_START: first.isoformat(), RANGE_END: (end - timedelta(days=1)).isoformat()}
+        tags |= range_tags(*window)
     job = definitions.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(asset_selection=list(assets), instance=instance, tags=tags, raise_on_error=False)
     alert_for_run(instance, result.dagster_run, build_notifier(settings))
     return GroupRun(result.run_id, result.success, _seconds(result.all_events), _failures(result.all_events))
+
+
+def range_tags(first: date, end: date) -> dict[str, str]:
+    """Tags of a run that builds the days from `first` to before `end`.
+
+    The latest `LONGEST_RANGE` days are recorded one by one; the days before them are built with them.
+    """
+    recorded = max(first, end - timedelta(days=LONGEST_RANGE))
+    tags = {RANGE_START: recorded.isoformat(), RANGE_END: (end - timedelta(days=1)).isoformat()}
+    return tags if recorded == first else {**tags, BUILD_FROM_TAG: first.isoformat()}
 
 
 def _seconds(events: Sequence[DagsterEvent]) -> dict[str, float]:
