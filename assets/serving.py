@@ -64,7 +64,7 @@ _UNCHANGED = """
 SELECT l.user_id
 FROM serving.top_k AS l
 LEFT JOIN features.user_histories AS now USING (user_id)
-LEFT JOIN features.user_histories AT (VERSION => {snapshot}) AS before USING (user_id)
+LEFT JOIN (FROM features.user_histories AT (VERSION => {snapshot})) AS before USING (user_id)
 WHERE
     l.surface = ? AND l.input_snapshot = ?
     AND now.item_ids IS NOT DISTINCT FROM before.item_ids AND now.weights IS NOT DISTINCT FROM before.weights

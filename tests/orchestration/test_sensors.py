@@ -1,0 +1,76 @@
+import os
+from datetime import date
+from pathlib import Path
+
+from dagster import RunRequest, SensorResult, SkipReason, build_sensor_context
+
+from assets.lake import Lake
+from assets.resources import LakeResource, LandingResource
+from orchestration.jobs import build_jobs
+from orchestration.runs import RANGE_END, RANGE_START
+from orchestration.sensors import landing_listing, landing_sensor, touched_users_sensor
+
+LONG_AGO = 1_700_000_000
+
+
+def _land(landing: Path, name: str, text: str, modified: int = LONG_AGO) -> None:
+    file = landing / "events" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    os.utime(file, (modified, modified))
+
+
+def _tick(landing: Path, cursor: str | None = None, settle_seconds: float = 2.0) -> object:
+    sensor = landing_sensor(build_jobs()["landing_ingestion"])
+    resource = LandingResource(path=str(landing), pseudonym_key="key", settle_seconds=settle_seconds)
+    return sensor(build_sensor_context(cursor=cursor), landing=resource)
+
+
+def test_an_empty_landing_zone_starts_nothing(tmp_path: Path) -> None:
+    assert isinstance(_tick(tmp_path), SkipReason)
+
+
+def test_a_new_file_starts_one_ingestion_and_the_next_tick_none(tmp_path: Path) -> None:
+    _land(tmp_path, "one.csv", "a")
+    first = _tick(tmp_path)
+    assert isinstance(first, SensorResult)
+    assert first.run_requests is not None
+    assert [request.run_key for request in first.run_requests] == [first.cursor]
+    assert isinstance(_tick(tmp_path, first.cursor), SkipReason)
+
+
+def test_a_file_that_is_still_written_waits_without_moving_the_cursor(tmp_path: Path) -> None:
+    _land(tmp_path, "one.csv", "a", modified=4_000_000_000)
+    assert isinstance(_tick(tmp_path), SkipReason)
+
+
+def test_the_cursor_follows_names_sizes_and_times(tmp_path: Path) -> None:
+    _land(tmp_path, "one.csv", "a")
+    cursors = [landing_listing(tmp_path).cursor]
+    _land(tmp_path, "one.csv", "ab")
+    cursors.append(landing_listing(tmp_path).cursor)
+    _land(tmp_path, "two.csv", "b")
+    cursors.append(landing_listing(tmp_path).cursor)
+    assert len(set(cursors)) == 3
+    _land(tmp_path, ".two.csv.tmp", "unfinished")
+    assert landing_listing(tmp_path).cursor == cursors[-1]
+
+
+def _days_tick(lake: Lake) -> object:
+    sensor = touched_users_sensor(build_jobs()["touched_refresh"])
+    resource = LakeResource(catalogue=lake.catalogue, data_path=str(lake.data_path), lock_path=str(lake.lock_path))
+    return sensor(build_sensor_context(), lake=resource)
+
+
+def test_days_with_new_events_become_the_range_of_one_run(lake: Lake) -> None:
+    assert isinstance(_days_tick(lake), SkipReason)
+    rows = [(date(2026, 1, 3), 5), (date(2026, 1, 1), 2)]
+    lake.write(
+        lambda connection: connection.executemany("INSERT INTO ops.pending_days VALUES (?, ?)", rows),
+        message="days",
+    )
+    first, again = _days_tick(lake), _days_tick(lake)
+    assert isinstance(first, RunRequest)
+    assert isinstance(again, RunRequest)
+    assert (first.tags[RANGE_START], first.tags[RANGE_END]) == ("2026-01-01", "2026-01-03")
+    assert first.run_key == again.run_key
