@@ -19,6 +19,8 @@ from models.retriever import (
     realign_square,
     row_map,
     save_state,
+    square_arrays,
+    square_matrix,
 )
 
 ITEMS_PER_BLOCK = 2_048
@@ -91,12 +93,7 @@ class CoOccurrenceRetriever:
 
     def save(self, folder: Path) -> None:
         """Write to `folder`."""
-        matrix = self.neighbours()
-        arrays = {
-            "values": matrix.data,
-            "columns": matrix.indices.astype(np.int32),
-            "start": matrix.indptr.astype(np.int64),
-        }
+        arrays = square_arrays(self.neighbours())
         save_state(folder, arrays, {"config": asdict(self.config), "item_ids": self._item_ids.tolist()})
 
     @classmethod
@@ -105,10 +102,7 @@ class CoOccurrenceRetriever:
         arrays, facts = load_state(folder)
         model = cls(CoOccurrenceConfig(**facts["config"]))
         model._item_ids = as_ids(facts["item_ids"])
-        count = len(model._item_ids)
-        model._neighbours = sparse.csr_matrix(
-            (arrays["values"], arrays["columns"], arrays["start"]), shape=(count, count)
-        )
+        model._neighbours = square_matrix(arrays, len(model._item_ids))
         return model
 
 

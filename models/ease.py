@@ -23,6 +23,8 @@ from models.retriever import (
     realign_square,
     row_map,
     save_state,
+    square_arrays,
+    square_matrix,
 )
 
 ROWS_PER_BLOCK = 1_024
@@ -97,12 +99,7 @@ class EASERetriever:
 
     def save(self, folder: Path) -> None:
         """Write to `folder`."""
-        matrix = self.weights()
-        arrays = {
-            "values": matrix.data,
-            "columns": matrix.indices.astype(np.int32),
-            "start": matrix.indptr.astype(np.int64),
-        }
+        arrays = square_arrays(self.weights())
         save_state(folder, arrays, {"config": asdict(self.config), "item_ids": self._item_ids.tolist()})
 
     @classmethod
@@ -111,8 +108,7 @@ class EASERetriever:
         arrays, facts = load_state(folder)
         model = cls(EASEConfig(**facts["config"]))
         model._item_ids = as_ids(facts["item_ids"])
-        count = len(model._item_ids)
-        model._weights = sparse.csr_matrix((arrays["values"], arrays["columns"], arrays["start"]), shape=(count, count))
+        model._weights = square_matrix(arrays, len(model._item_ids))
         return model
 
 

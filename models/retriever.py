@@ -218,3 +218,17 @@ def load_state(folder: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str,
 def as_ids(values: list[str]) -> ObjectArray:
     """Item ids read from JSON as an object array."""
     return np.array(values, dtype=object)
+
+
+def square_arrays(matrix: sparse.csr_matrix) -> dict[str, Any]:
+    """A sparse (items, items) matrix as arrays that `save_state` takes; `square_matrix` reads them."""
+    return {
+        "values": matrix.data,
+        "columns": matrix.indices.astype(np.int32),
+        "start": matrix.indptr.astype(np.int64),
+    }
+
+
+def square_matrix(arrays: Mapping[str, Any], count: int) -> sparse.csr_matrix:
+    """The sparse (items, items) matrix that `square_arrays` took apart."""
+    return sparse.csr_matrix((arrays["values"], arrays["columns"], arrays["start"]), shape=(count, count))
