@@ -53,8 +53,8 @@ def decide(
     """Apply the promotion rule to evaluations on one and the same split.
 
     The challenger must beat popularity, must not be clearly worse than the champion (the paired 95 % interval lies
-    below 0), and must keep a share of its coverage. The first model has no champion to face and may equal popularity,
-    since nothing else could serve.
+    below 0), and must keep a share of its coverage. The first model has no champion to face, and nothing else could
+    serve in its place: it is refused only if it is clearly worse than popularity.
 
     Args:
         challenger: Evaluation of the new model.
@@ -89,8 +89,8 @@ def _beats_popularity(
     challenger: EvaluationResult, popularity: EvaluationResult, is_first: bool, seed: int, rule: GateRule
 ) -> _Condition:
     gap = compare(challenger, popularity, metric=rule.metric, seed=seed, bootstrap=rule.bootstrap)
-    is_met = gap.difference > 0 or (is_first and gap.difference == 0)
-    relation = "above" if gap.difference > 0 else "equal to" if gap.difference == 0 else "BELOW"
+    is_met = gap.difference > 0 or (is_first and not gap.is_worse)
+    relation = "above" if gap.difference > 0 else "not clearly below" if is_met else "BELOW"
     return _Condition(
         is_met,
         f"{rule.metric} is {relation} popularity: {challenger.metrics[rule.metric].value:.4f} against "

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _LIST = """
 WITH entries AS (
-    SELECT * EXCLUDE (items), unnest(items) AS entry, unnest(range(1, len(items) + 1)) AS rank
+    SELECT * EXCLUDE (items), unnest(if(len(items) = 0, [NULL], items)) AS entry,
+        unnest(range(1, greatest(len(items), 1) + 1)) AS rank
     FROM serving.top_k WHERE surface = ? AND list_contains(?, user_id)
 )
 SELECT
@@ -25,6 +26,7 @@ SELECT
 FROM entries LEFT JOIN marts.items AS i ON i.item_id = entry.item_id
 ORDER BY rank
 """
+"""Of an empty list comes one row without an item: the user is known, there is nothing to show."""
 
 _SEGMENT = """
 SELECT row_number() OVER (ORDER BY p.score DESC, p.item_id) AS rank, p.item_id, i.title, p.score,
@@ -153,7 +155,7 @@ def _segment_list(lake: "Lake", domain: "Domain", segment: str, snapshot: int | 
 
 
 def _items(rows: pd.DataFrame) -> tuple[dict[str, Any], ...]:
-    chosen = rows[["rank", "item_id", "title", "score", "source", "reason"]]
+    chosen = rows.loc[rows["item_id"].notna(), ["rank", "item_id", "title", "score", "source", "reason"]]
     plain = chosen.astype(object).where(chosen.notna(), None).to_dict("records")
     return tuple({str(name): value for name, value in row.items()} for row in plain)
 

@@ -66,8 +66,9 @@ def _provenance(shown: "ShownList", now: datetime) -> str:
     if shown.segment is not None:
         return f"as of {shown.generated_at} UTC"
     assert shown.expires_at is not None
+    nothing = "" if shown.items else "nothing to recommend: the user has seen every item that may be shown\n"
     note = " [yellow](expired: `freshet status` says why)[/]" if shown.expires_at <= now else ""
-    return (
+    return nothing + (
         f"model {shown.model_version}, index {shown.index_version}, lake snapshot {shown.input_snapshot}, "
         f"{shown.lane} lane\ngenerated for {shown.generated_at} UTC, expires {shown.expires_at} UTC{note}"
     )

@@ -118,6 +118,15 @@ def test_a_list_for_people_shows_titles_reasons_and_provenance(freshet: Command,
         assert part in said
 
 
+def test_an_empty_list_is_a_list(freshet: Command, served: str, tmp_path: Path) -> None:
+    lake = open_lake(load_settings(home=tmp_path / "home"))
+    lake.write(lambda connection: connection.execute("UPDATE serving.top_k SET items = []"), message="all seen")
+    code, said, _ = freshet("top-k", "anna", "--json")
+    assert code == 0
+    assert json.loads(said)["items"] == []
+    assert "nothing to recommend" in freshet("top-k", "anna")[1]
+
+
 def test_an_unknown_user_is_told_what_to_try(freshet: Command, served: str) -> None:
     code, _, said = freshet("top-k", "otto")
     assert code == 1

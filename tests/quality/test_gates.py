@@ -19,9 +19,13 @@ POPULARITY = result(NOISE * 0.5)
 CHAMPION = result(NOISE)
 
 
-def test_first_model_must_reach_popularity() -> None:
+def test_first_model_is_refused_only_clearly_below_popularity() -> None:
     assert decide(result(NOISE), POPULARITY, None, seed=0).accepted
     assert decide(POPULARITY, POPULARITY, None, seed=0).accepted
+    by_chance = np.concatenate([NOISE[:-4], np.zeros(4)]) * 0.5
+    noisy = decide(result(by_chance), POPULARITY, None, seed=0)
+    assert noisy.accepted
+    assert "not clearly below popularity" in noisy.reasons[0]
     refused = decide(result(NOISE * 0.4), POPULARITY, None, seed=0)
     assert not refused.accepted
     assert "BELOW popularity: 0.2000 against 0.2500 (-0.0500" in refused.reasons[0]
