@@ -40,7 +40,7 @@ RESULTS = Path(__file__).parent / "results" / "accuracy"
 KS = (5, 10, 20)
 FUSION = "fusion"
 TEXT_READERS = {"content", "sequence"}
-PROTOCOLS = ("leave-one-out", "temporal")
+PROTOCOLS = ("leave-one-out", "temporal", "temporal-last")
 Models = dict[str, EvaluationResult]
 
 
@@ -170,7 +170,7 @@ def run(
     validation = judge_all(fitted, content, split.validation, split, data, seed, arguments)
     served = fitted
     if arguments.refit:
-        served = fitted.refit(split.test.history, catalogue, seed=seed)
+        served = fitted.refit(split.refit, catalogue, seed=seed)
     test = judge_all(served, content, split.test, split, data, seed, arguments)
     unmasked = {}
     if arguments.unmasked:

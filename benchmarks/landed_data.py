@@ -20,7 +20,7 @@ from models.errors import ConfigurationError, LakeError
 from models.features import SplitTimes, in_order, split_times
 from models.interactions import InteractionLog, to_seconds
 from models.item_text import render_item_text
-from models.splitting import Split, leave_one_out, split_by_time
+from models.splitting import Split, leave_one_out, split_by_time, split_by_time_last
 from orchestration.home import open_lake, prepare_home, warehouse_project
 from orchestration.settings import Settings, load_settings
 
@@ -43,9 +43,11 @@ class LandedData:
     times: SplitTimes
 
     def split(self, protocol: str) -> Split:
-        """The temporal or the leave-one-out split."""
+        """The split by time (all items of the window, or each user's last one), or the leave-one-out split."""
         if protocol == "leave-one-out":
             return leave_one_out(self.log, exclude_seen=self.domain.exclude_seen)
+        if protocol == "temporal-last":
+            return split_by_time_last(self.log, exclude_seen=self.domain.exclude_seen)
         validation_from, test_from = to_seconds(pd.Series([self.times.validation_from, self.times.test_from]))
         return split_by_time(
             self.log,

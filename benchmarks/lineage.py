@@ -77,6 +77,7 @@ def main() -> int:
             "seconds": round(sum(one["seconds"] for one in steps), 1),
             "peak_memory_gib": max(one["peak_memory_gib"] for one in steps),
             **outcome(home),
+            "temporal_evaluation": evaluation(home),
         }
     RESULTS.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=1, sort_keys=True, default=str)
@@ -97,6 +98,27 @@ def step(words: list[str], home: Path) -> dict[str, Any]:
         raise SystemExit(f"`freshet {' '.join(words)}` ended with {code}")
     seconds = round(time.monotonic() - started, 1)
     return {"command": f"freshet {words[0]}", "seconds": seconds, "peak_memory_gib": round(memory.gib, 2)}
+
+
+def evaluation(home: Path) -> dict[str, Any]:
+    """What the lineage's own report says on the global temporal split: each model alone and what is served."""
+    said = subprocess.run(
+        [str(Path(sys.executable).with_name("freshet")), "evaluate", "--json"],
+        env={**os.environ, "FRESHET_HOME": str(home)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    report = json.loads(said)
+
+    def headline(result: dict[str, Any]) -> dict[str, Any]:
+        return {"users": result["users"], **{name: result["metrics"][name] for name in ("recall@10", "ndcg@10")}}
+
+    return {
+        "models": {name: headline(result) for name, result in report["results"].items()},
+        "encoder_stages": {name: headline(result) for name, result in report["stages"].items()},
+        "decision": report["decision"],
+    }
 
 
 def outcome(home: Path) -> dict[str, Any]:

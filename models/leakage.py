@@ -24,8 +24,8 @@ def check_no_leakage(
     """
     if train.item_count != holdout.history.item_count:
         raise DataError(f"train has {train.item_count} items, the holdout {holdout.history.item_count}; align them")
-    _check_times(train, holdout, "train")
-    _check_times(holdout.history, holdout, "history")
+    _check_times(train, holdout.learn_before, "train")
+    _check_times(holdout.history, holdout.boundary, "history")
     if catalogue is not None:
         _check_future_items(train, holdout, catalogue)
     if exclude_seen:
@@ -33,15 +33,15 @@ def check_no_leakage(
         _check_pairs(holdout.history, holdout, "history")
 
 
-def _check_times(log: InteractionLog, holdout: Holdout, name: str) -> None:
-    if holdout.boundary is None or not len(log.event_ats):
+def _check_times(log: InteractionLog, boundary: int | None, name: str) -> None:
+    if boundary is None or not len(log.event_ats):
         return
-    late = np.flatnonzero(log.event_ats >= holdout.boundary)
+    late = np.flatnonzero(log.event_ats >= boundary)
     if len(late):
         user = log.user_ids[log.user_rows[late[0]]]
         raise DataError(
             f"leakage: {len(late)} interactions of {name} are not before the targets' window "
-            f"({_words(holdout.boundary)}); the first is of user {user!r} at {_words(log.event_ats[late[0]])}"
+            f"({_words(boundary)}); the first is of user {user!r} at {_words(log.event_ats[late[0]])}"
         )
 
 

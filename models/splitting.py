@@ -1,11 +1,12 @@
-"""Splits of an interaction log that cannot leak: by time (the product's own) and leave-one-out (for papers).
+"""Splits of an interaction log that cannot leak: by time (the product's own) and two that papers use.
 
 A split by time asks what the product asks: given all that happened before a moment, what comes after it?
+With the last target only, a user's history grows on within the window while the models stay as they are.
 Leave-one-out lets the models see interactions of other users that lie in the future of a target, so its figures are
 for comparison with published ones only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -52,7 +53,9 @@ class Holdout:
     targets: Targets
     """Relevant items, aligned with `user_rows`."""
     boundary: int | None = None
-    """First second of the window of the targets; None where targets are chosen by order (leave-one-out)."""
+    """First second of the window of the targets; None where each user's target has its own moment."""
+    learn_before: int | None = None
+    """First second that no model may have learned from; None for leave-one-out, which has no such moment."""
 
     @property
     def count(self) -> int:
@@ -73,6 +76,8 @@ class Split:
     test: Holdout
     new_users: Holdout
     """Users of the test window without any earlier interaction; empty for leave-one-out."""
+    refit: InteractionLog
+    """What a model may learn from before the test, once its settings are chosen: train and validation."""
 
 
 def boundaries_of(interactions: pd.DataFrame) -> tuple[int, int]:
@@ -131,7 +136,35 @@ def split_by_time(
     window = before_test & ~before_validation
     validation, _ = _holdouts(log, train, window, validation_from, choice, exclude_seen)
     test, new_users = _holdouts(log, history, ~before_test, test_from, choice, exclude_seen)
-    return Split(train, validation, test, new_users)
+    return Split(train, validation, test, new_users, refit=history)
+
+
+def split_by_time_last(log: InteractionLog, *, quantile: float = 0.9, exclude_seen: bool = True) -> Split:
+    """Global temporal split whose targets are each user's last interaction (Gusak et al. 2025, "Time to Split").
+
+    Models learn from what happened up to a moment, the `quantile` of all times; users with an interaction after it
+    are evaluated on their last one, and their history is all that they did before it, also after that moment.
+    Validation is the same within the part before: its moment is the `quantile` of the times of that part.
+
+    Args:
+        log: Interactions of all users.
+        quantile: Share of the interactions before the window of the targets.
+        exclude_seen: Leave out users whose target already stands in their history.
+
+    Raises:
+        DataError: the quantile is not between 0 and 1, or there are no interactions.
+    """
+    if not 0 < quantile < 1:
+        raise DataError(f"quantile must lie between 0 and 1, not {quantile}")
+    if not len(log.event_ats):
+        raise DataError("there are no interactions to split; land events with `freshet load` first")
+    test_from = int(np.quantile(log.event_ats, quantile)) + 1
+    before_test = log.select(log.event_ats < test_from)
+    validation_from = int(np.quantile(before_test.event_ats, quantile)) + 1
+    test, new_users = _last_holdouts(log, test_from, exclude_seen)
+    validation, _ = _last_holdouts(before_test, validation_from, exclude_seen)
+    train = before_test.select(before_test.event_ats < validation_from)
+    return Split(train, validation, test, new_users, refit=before_test)
 
 
 def leave_one_out(log: InteractionLog, *, exclude_seen: bool = True) -> Split:
@@ -151,7 +184,17 @@ def leave_one_out(log: InteractionLog, *, exclude_seen: bool = True) -> Split:
     train, history = log.select(~(is_test | is_validation)), log.select(~is_test)
     validation, _ = _holdouts(log, train, is_validation, None, "all", exclude_seen)
     test, new_users = _holdouts(log, history, is_test, None, "all", exclude_seen)
-    return Split(train, validation, test, new_users)
+    return Split(train, validation, test, new_users, refit=history)
+
+
+def _last_holdouts(log: InteractionLog, begin: int, exclude_seen: bool) -> tuple[Holdout, Holdout]:
+    """Each user's last interaction, where it lies at or after `begin`; users with and without a history."""
+    lengths = np.diff(log.start)
+    is_last = np.zeros(len(log.item_rows), dtype=bool)
+    is_last[log.start[1:][lengths > 0] - 1] = True
+    is_target = is_last & (log.event_ats >= begin)
+    known, new = _holdouts(log, log.select(~is_target), is_target, None, "all", exclude_seen)
+    return replace(known, learn_before=begin), replace(new, learn_before=begin)
 
 
 def _holdouts(
@@ -193,7 +236,8 @@ def _targets(
 def _holdout(history: InteractionLog, users: IntArray, items: IntArray, boundary: int | None) -> Holdout:
     user_rows, counts = np.unique(users, return_counts=True)
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Holdout(history, user_rows.astype(np.int32), Targets(start, items.astype(np.int32)), boundary)
+    targets = Targets(start, items.astype(np.int32))
+    return Holdout(history, user_rows.astype(np.int32), targets, boundary, learn_before=boundary)
 
 
 def pair_codes(users: IntArray | LongArray, items: IntArray, item_count: int) -> LongArray:

@@ -8,7 +8,7 @@ from models.catalogue import Catalogue
 from models.errors import DataError
 from models.interactions import InteractionLog
 from models.leakage import check_no_leakage
-from models.splitting import Split, leave_one_out, split_by_time
+from models.splitting import Split, leave_one_out, split_by_time, split_by_time_last
 
 ITEMS = ["a", "b", "c", "d"]
 ROWS = [("u1", "a", 1), ("u1", "b", 2), ("u1", "d", 9), ("u2", "a", 3), ("u2", "c", 4), ("u2", "b", 8)]
@@ -61,3 +61,11 @@ def test_differently_numbered_items_are_refused() -> None:
     train = replace(split().train, item_count=3, item_rows=np.zeros_like(split().train.item_rows))
     with pytest.raises(DataError, match="train has 3 items"):
         check_no_leakage(train, split().test)
+
+
+def test_what_may_not_be_learned_from_is_found_where_histories_grow() -> None:
+    log = make_log([("u1", "a", 1), ("u1", "b", 2), ("u2", "a", 3), ("u1", "d", 8), ("u2", "c", 9), ("u1", "c", 10)])
+    split = split_by_time_last(log, quantile=0.5)
+    check_no_leakage(split.train, split.test)
+    with pytest.raises(DataError, match="1 interactions of train are not before the targets' window"):
+        check_no_leakage(split.test.history, split.test)

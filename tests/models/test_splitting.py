@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from models.errors import DataError
 from models.interactions import InteractionLog
-from models.splitting import Holdout, Split, boundaries_of, leave_one_out, split_by_time
+from models.splitting import Holdout, Split, boundaries_of, leave_one_out, split_by_time, split_by_time_last
 
 ITEMS = ["a", "b", "c", "d", "e"]
 
@@ -77,6 +77,28 @@ def test_leave_one_out_leaves_out_a_repeated_target() -> None:
     rows = [("u1", "a", 1), ("u1", "b", 2), ("u1", "a", 3)]
     assert targets(leave_one_out(make_log(rows)).test) == {}
     assert targets(leave_one_out(make_log(rows), exclude_seen=False).test) == {"u1": ["a"]}
+
+
+def test_last_targets_have_a_history_that_grows_within_the_window() -> None:
+    """Ten events, so that the last lies behind the .9 quantile; then the ninth of the nine that are left."""
+    rows = [("u1", "a", 1), ("u1", "b", 2), ("u2", "a", 3), ("u2", "c", 4), ("u3", "b", 5), ("u3", "d", 6)]
+    rows += [("u1", "c", 7), ("u2", "d", 8), ("u3", "e", 9), ("u1", "d", 10)]
+    split = split_by_time_last(make_log(rows))
+    assert targets(split.test) == {"u1": ["d"]}
+    assert targets(split.validation) == {"u3": ["e"]}
+    assert split.train.event_ats.max() == 8
+    assert split.refit.event_ats.max() == 9
+    wide = split_by_time_last(make_log(rows), quantile=0.6)
+    assert targets(wide.test) == {"u1": ["d"], "u2": ["d"], "u3": ["e"]}
+    first = wide.test.histories().items[0]
+    assert [ITEMS[row] for row in first[first >= 0]] == ["a", "b", "c"]
+    assert wide.refit.event_ats.max() == 6
+
+
+@pytest.mark.parametrize("quantile", [0.0, 1.0])
+def test_a_quantile_outside_its_range_is_refused(quantile: float) -> None:
+    with pytest.raises(DataError, match="between 0 and 1"):
+        split_by_time_last(make_log([("u1", "a", 1)]), quantile=quantile)
 
 
 def labelled(rows: list[tuple[int, str]]) -> pd.DataFrame:
