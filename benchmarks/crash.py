@@ -1,26 +1,28 @@
-"""Kill a refresh with SIGKILL at random moments, run it again, and compare all tables with an undisturbed run.
+"""Kill refreshes with SIGKILL at random moments, run them again, and compare all tables with an undisturbed run.
 
     python benchmarks/crash.py --kills 10 --seed 3
 
-Both runs start from the same landing files. Compared are the content hashes of every table (without the columns that
-say when a row was written), the model files by content version, the registered model versions, and what is left lying
-about: temporary files, running MLflow runs, data files that no snapshot knows.
+Every home starts from the same landing files. The n-th is killed once, at a random moment in the n-th part of the time
+that the undisturbed refresh took, so that the kills are spread over all its stages; then it is refreshed again.
+Compared are the content hashes of every table (without the columns that say when a row was written), the model files by
+content version, the registered model versions, and what is left lying about: temporary files, running MLflow runs, data
+files that no snapshot knows.
 """
 
 import argparse
 import json
 import os
-import platform
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+
+from run_facts import command, machine
 
 from assets.lake import BOOKKEEPING
 from assets.sources.demo.config import DemoConfig
@@ -36,24 +38,28 @@ SCRATCH = ("*.tmp", "*.part", ".staging/*-*-*", "staging/*-*-*")
 
 
 @dataclass
-class CrashResult:
-    """What the benchmark found."""
+class Kill:
+    """One home that was killed and refreshed again."""
 
-    kills: list[float] = field(default_factory=list)
-    """Seconds after the start at which each run was killed."""
-    finished_early: int = 0
-    """Runs that had ended before their kill."""
-    different_tables: list[str] = field(default_factory=list)
-    stray_files: list[str] = field(default_factory=list)
-    open_runs: int = 0
-    registered: dict[str, list[str]] = field(default_factory=dict)
-    is_registered_equally: bool = False
-    seconds_undisturbed: float = 0.0
-    seconds_last_rerun: float = 0.0
+    seconds: float
+    """After the start of the refresh."""
+    was_running: bool
+    """False where the refresh had ended before its kill."""
+    seconds_rerun: float
+    different_tables: list[str]
+    stray_files: list[str]
+    open_runs: int
+    is_registered_equally: bool
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the home ended like the undisturbed one."""
+        is_tidy = not (self.different_tables or self.stray_files or self.open_runs)
+        return is_tidy and self.is_registered_equally
 
 
 def main() -> int:
-    """Run the benchmark; returns 0 when the killed home ends like the undisturbed one."""
+    """Run the benchmark; returns 0 when all homes end like the undisturbed one and every kill hit a running refresh."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=3)
@@ -64,45 +70,57 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = compare(Path(folder), options)
+        calm = prepare(Path(folder) / "calm", options)
+        seconds = refresh(calm)
+        expected, versions = tables(calm), registered(calm)
+        moments = random.Random(options.seed)
+        kills = []
+        for number in range(options.kills):
+            moment = seconds * (number + moments.random()) / options.kills
+            killed = prepare(Path(folder) / f"killed-{number}", options)
+            kills.append(kill(killed, moment, expected, versions))
+            print(f"killed after {moment:.1f} s: {'clean' if kills[-1].is_clean else kills[-1]}", flush=True)
+    facts = {
+        "machine": machine(),
+        "command": command(),
+        "tables": len(expected),
+        "seconds_undisturbed": round(seconds, 1),
+        "kills": [asdict(one) for one in kills],
+    }
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"machine": machine(), "command": " ".join(["python", *sys.argv]), **asdict(result)}
     options.output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(facts, indent=1))
-    is_clean = not (result.different_tables or result.stray_files or result.open_runs)
-    return 0 if is_clean and result.is_registered_equally else 1
+    return 0 if all(one.is_clean and one.was_running for one in kills) else 1
 
 
-def compare(folder: Path, options: argparse.Namespace) -> CrashResult:
-    """Make both homes, kill one of them again and again, and compare."""
-    result = CrashResult()
-    calm, killed = (prepare(folder / name, options) for name in ("calm", "killed"))
+def kill(settings: Settings, moment: float, expected: dict[str, str], versions: dict[str, list[str]]) -> Kill:
+    """Kill one refresh after `moment` seconds, refresh again, and compare."""
+    process = start(settings)
+    was_running = False
+    try:
+        process.wait(timeout=moment)
+    except subprocess.TimeoutExpired:
+        was_running = True
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    seconds = refresh(settings)
+    found = tables(settings)
+    return Kill(
+        seconds=round(moment, 1),
+        was_running=was_running,
+        seconds_rerun=round(seconds, 1),
+        different_tables=sorted(name for name in expected if expected[name] != found.get(name)),
+        stray_files=strays(settings),
+        open_runs=open_runs(settings),
+        is_registered_equally=registered(settings) == versions,
+    )
+
+
+def refresh(settings: Settings) -> float:
+    """Refresh a home to its end; returns the seconds it took."""
     started = time.monotonic()
-    if start(calm).wait():
-        raise SystemExit("the undisturbed run failed; see its output above")
-    result.seconds_undisturbed = time.monotonic() - started
-    moments = random.Random(options.seed)
-    for _ in range(options.kills):
-        process = start(killed)
-        delay = moments.uniform(0.5, result.seconds_undisturbed)
-        try:
-            process.wait(timeout=delay)
-            result.finished_early += 1
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        result.kills.append(round(delay, 1))
-    started = time.monotonic()
-    if start(killed).wait():
-        raise SystemExit("the rerun after the kills failed; see its output above")
-    result.seconds_last_rerun = time.monotonic() - started
-    expected, found = tables(calm), tables(killed)
-    result.different_tables = sorted(name for name in expected if expected[name] != found[name])
-    result.stray_files = strays(killed)
-    result.registered = registered(killed)
-    result.is_registered_equally = registered(calm) == result.registered
-    result.open_runs = open_runs(killed)
-    return result
+    if start(settings).wait():
+        raise SystemExit(f"a refresh of {settings.root.name} failed; see its output above")
+    return time.monotonic() - started
 
 
 def prepare(home: Path, options: argparse.Namespace) -> Settings:
@@ -118,8 +136,8 @@ def prepare(home: Path, options: argparse.Namespace) -> Settings:
 def start(settings: Settings) -> "subprocess.Popen[bytes]":
     """Start a refresh in its own process group."""
     environment = {**os.environ, "FRESHET_HOME": str(settings.root), "FRESHET_SETTLE_SECONDS": "0"}
-    command = [str(Path(sys.executable).with_name("freshet")), "run"]
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+    words = [str(Path(sys.executable).with_name("freshet")), "run"]
+    return subprocess.Popen(words, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
 
 
 def tables(settings: Settings) -> dict[str, str]:
@@ -154,11 +172,6 @@ def open_runs(settings: Settings) -> int:
     client = Registry(settings.tracking_uri, settings.mlflow_artifacts).client
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return len(client.search_runs(experiments, "attributes.status = 'RUNNING'"))
-
-
-def machine() -> dict[str, Any]:
-    """The machine in words."""
-    return {"cpus": os.cpu_count(), "system": platform.system(), "python": platform.python_version()}
 
 
 if __name__ == "__main__":
