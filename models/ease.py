@@ -1,31 +1,22 @@
 """EASE: the closed-form linear item model, the strongest simple baseline on small catalogues.
 
-Fitting inverts an (items, items) matrix in float32: about `items ** 2 * 8` bytes at peak (1.2 GB for 12,101 items)
-and `items ** 3` multiply-adds. What is kept is sparse: the strongest `neighbours` weights of each item.
+Solved densely, fitting inverts an (items, items) matrix in float32: about `items ** 2 * 8` bytes at peak (1.2 GB for
+12,101 items) and `items ** 3` multiply-adds. What is kept is sparse: the strongest `neighbours` weights of each item.
+Solved locally (`models/item_regression.py`), memory is that of the pairs of items which users share.
 """
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import linalg, sparse
 
 from models.catalogue import Catalogue
-from models.errors import ConfigurationError, DataError, NotFittedError
-from models.interactions import FloatArray, Histories, IntArray, InteractionLog, ObjectArray
-from models.retriever import (
-    as_ids,
-    history_matrix,
-    load_state,
-    log_matrix,
-    pair_values,
-    realign_square,
-    row_map,
-    save_state,
-    square_arrays,
-    square_matrix,
-)
+from models.errors import ConfigurationError, DataError
+from models.interactions import FloatArray, InteractionLog
+from models.item_item import ItemItemRetriever
+from models.item_regression import local_weights, pair_gib
+from models.retriever import latest_interactions, log_matrix
 
 ROWS_PER_BLOCK = 1_024
 
@@ -43,73 +34,71 @@ class EASEConfig:
     neighbours: int = 200
     """Weights kept for each item, the largest in absolute value; 0: all. On Amazon Beauty 200 lose nothing."""
     max_items: int = 20_000
-    """Largest catalogue that is fitted: 20,000 items take 3.2 GB at peak."""
+    """Largest catalogue that is solved densely: 20,000 items take 3.2 GB at peak."""
+    solver: Literal["dense", "local", "auto"] = "dense"
+    """dense: exact; local: each item from its `candidates`; auto: dense up to `max_items`, local beyond."""
+    candidates: int = 100
+    """Items that each item may be predicted from when solved locally."""
+    max_user_items: int = 300
+    """Only so many latest interactions of a user are read when solving locally, which bounds the pairs."""
+    max_memory_gib: float = 8.0
+    """Data whose pairs may need more are not solved locally."""
 
     def __post_init__(self) -> None:
         if self.regularization <= 0:
             raise ConfigurationError(f"ease.regularization must be positive, not {self.regularization}")
+        if self.solver not in ("dense", "local", "auto"):
+            raise ConfigurationError(f"ease.solver must be dense, local or auto, not {self.solver!r}")
+        if self.candidates < 1 or self.max_user_items < 1:
+            raise ConfigurationError("ease.candidates and ease.max_user_items must be at least 1")
+
+    def is_local(self, item_count: int) -> bool:
+        """Whether a catalogue of this size is solved locally."""
+        return self.solver == "local" or (self.solver == "auto" and item_count > self.max_items)
+
+    def reason_to_skip(self, log: InteractionLog) -> str | None:
+        """Why this log cannot be fitted within the limits, or None when it can."""
+        items = log.item_count
+        if not self.is_local(items):
+            if items <= self.max_items:
+                return None
+            return (
+                f"{items:,} items are more than ease.max_items ({self.max_items:,}) and would take "
+                f"{items**2 * 8 / 1e9:.3g} GB; set ease.solver to 'auto' or 'local', or raise ease.max_items"
+            )
+        needed = pair_gib(log, self.max_user_items)
+        if needed <= self.max_memory_gib:
+            return None
+        return (
+            f"pairs of items may take {needed:.1f} GiB, more than ease.max_memory_gib ({self.max_memory_gib:g}); "
+            f"lower ease.max_user_items ({self.max_user_items}) or raise the limit"
+        )
 
 
-class EASERetriever:
+class EASERetriever(ItemItemRetriever[EASEConfig]):
     """Weights between items that predict each user's items from the rest (Steck, arXiv 1905.03375)."""
 
     name = "ease"
-
-    def __init__(self, config: EASEConfig | None = None) -> None:
-        self.config = config or EASEConfig()
-        self._weights: sparse.csr_matrix | None = None
-        self._item_ids: ObjectArray = np.empty(0, dtype=object)
+    config_class = EASEConfig
 
     def fit(self, log: InteractionLog, catalogue: Catalogue, *, seed: int = 0) -> None:
         """Solve in closed form; `seed` is unused. BLAS threads may change the last bits.
 
         Raises:
-            DataError: the catalogue has more than `max_items` items.
+            DataError: the data do not fit within the limits of the configuration.
         """
-        if catalogue.count > self.config.max_items:
-            gigabytes = catalogue.count**2 * 8 / 1e9
-            raise DataError(
-                f"EASE on {catalogue.count:,} items would take {gigabytes:.1f} GB; the limit is "
-                f"{self.config.max_items:,} items: take 'ease' out of the retrievers or raise ease.max_items"
-            )
-        self._weights = _solve(log, self.config)
-        self._item_ids = catalogue.item_ids
-
-    def weights(self) -> sparse.csr_matrix:
-        """Weight of each history item (row) for each item (column), shape (items, items)."""
-        if self._weights is None:
-            raise NotFittedError("the EASE retriever was used before it was fitted or loaded")
-        return self._weights
-
-    def score(self, histories: Histories) -> FloatArray:
-        """Recency-weighted sum of the weights of the history."""
-        weights = self.weights()
         config = self.config
-        history = history_matrix(histories, weights.shape[0], decay=config.recency_decay, length=config.history_length)
-        return np.asarray((history @ weights).toarray(), dtype=np.float32)
-
-    def similarity(self, history: IntArray, items: IntArray) -> FloatArray:
-        """Weight of pairs of items."""
-        return pair_values(self.weights(), history, items)
-
-    def refresh(self, catalogue: Catalogue) -> None:
-        """Follow the catalogue; a new item has no weights until the next fit."""
-        self._weights = realign_square(self.weights(), row_map(self._item_ids, catalogue.item_ids))
+        reason = config.reason_to_skip(log)
+        if reason is not None:
+            raise DataError(f"the ease retriever cannot be fitted: {reason}")
+        self._weights = _solve_locally(log, config) if config.is_local(log.item_count) else _solve(log, config)
         self._item_ids = catalogue.item_ids
 
-    def save(self, folder: Path) -> None:
-        """Write to `folder`."""
-        arrays = square_arrays(self.weights())
-        save_state(folder, arrays, {"config": asdict(self.config), "item_ids": self._item_ids.tolist()})
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        arrays, facts = load_state(folder)
-        model = cls(EASEConfig(**facts["config"]))
-        model._item_ids = as_ids(facts["item_ids"])
-        model._weights = square_matrix(arrays, len(model._item_ids))
-        return model
+def _solve_locally(log: InteractionLog, config: EASEConfig) -> sparse.csr_matrix:
+    users_by_item = log_matrix(latest_interactions(log, config.max_user_items))
+    gram = sparse.csr_matrix(users_by_item.T @ users_by_item)
+    return local_weights(gram, gram, regularization=config.regularization, candidates=config.candidates)
 
 
 def _solve(log: InteractionLog, config: EASEConfig) -> sparse.csr_matrix:

@@ -16,9 +16,12 @@ from models.interactions import InteractionLog
 from models.popularity import PopularityConfig, PopularityRetriever
 from models.retriever import Retriever
 from models.sequence_config import SequenceConfig
+from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
 from models.vector_index import IndexConfig
 
-RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "sequence")
+DEFAULT_RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "sequence")
+"""What a domain gets that names none."""
+RETRIEVERS = (*DEFAULT_RETRIEVERS, "sequence_linear")
 """Every retriever that can be configured."""
 
 
@@ -26,7 +29,7 @@ RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "sequence
 class RecommenderConfig:
     """Settings of a `Recommender`."""
 
-    retrievers: tuple[str, ...] = RETRIEVERS
+    retrievers: tuple[str, ...] = DEFAULT_RETRIEVERS
     """Retrievers to fit, in this order; popularity must be among them, since new users get nothing else."""
     candidates_per_retriever: int = 400
     """Proposals of each retriever for each user."""
@@ -44,6 +47,8 @@ class RecommenderConfig:
     """Settings of the closed-form linear model."""
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     """Settings of the sequence transformer and its training."""
+    sequence_linear: SequenceLinearConfig = field(default_factory=SequenceLinearConfig)
+    """Settings of the closed-form linear model that knows the order of events."""
     fusion: FusionConfig = field(default_factory=FusionConfig)
     """Search for the fusion weights."""
     index: IndexConfig = field(default_factory=IndexConfig)
@@ -75,6 +80,7 @@ class RecommenderConfig:
             "als": ALSConfig,
             "ease": EASEConfig,
             "sequence": SequenceConfig,
+            "sequence_linear": SequenceLinearConfig,
             "fusion": FusionConfig,
             "index": IndexConfig,
         }
@@ -87,8 +93,10 @@ class RecommenderConfig:
 
     def reason_to_skip(self, name: str, catalogue: Catalogue, log: InteractionLog) -> str | None:
         """Why a configured retriever cannot be fitted on this catalogue and log, or None when it can."""
-        if name == "ease" and catalogue.count > self.ease.max_items:
-            return f"{catalogue.count:,} items are more than ease.max_items ({self.ease.max_items:,})"
+        if name == "ease":
+            return self.ease.reason_to_skip(log)
+        if name == "sequence_linear":
+            return self.sequence_linear.reason_to_skip(log)
         if name == "content" and catalogue.embeddings is None:
             return "the catalogue has no embeddings; materialise item_embeddings"
         if name == "sequence" and not _has_next_items(log):
@@ -109,6 +117,8 @@ def new_retriever(name: str, config: RecommenderConfig, checkpoint_folder: Path 
             return ALSRetriever(config.als)
         case "ease":
             return EASERetriever(config.ease)
+        case "sequence_linear":
+            return SequenceLinearRetriever(config.sequence_linear)
         case "sequence":
             folder = None if checkpoint_folder is None else checkpoint_folder / name
             return cast(Retriever, retriever_class(name)(config.sequence, checkpoint_folder=folder))
@@ -128,6 +138,7 @@ def retriever_class(name: str) -> Any:
         "content": ContentRetriever,
         "als": ALSRetriever,
         "ease": EASERetriever,
+        "sequence_linear": SequenceLinearRetriever,
     }
     if name not in classes:
         raise ConfigurationError(f"unknown retriever {name!r}; choose from {', '.join(RETRIEVERS)}")

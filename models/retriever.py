@@ -167,6 +167,12 @@ def log_matrix(log: InteractionLog, *, is_binary: bool = True) -> sparse.csr_mat
     return matrix
 
 
+def latest_interactions(log: InteractionLog, count: int) -> InteractionLog:
+    """The log with at most the `count` latest interactions of each user."""
+    ends = np.repeat(log.start[1:], np.diff(log.start))
+    return log.select(ends - np.arange(len(log.item_rows)) <= count)
+
+
 def row_map(old_ids: ObjectArray, new_ids: ObjectArray) -> IntArray:
     """Old row of each new item, -1 for an item that was not there; shape (new items,)."""
     return np.asarray(pd.Index(old_ids).get_indexer(pd.Index(new_ids)), dtype=np.int32)

@@ -3,7 +3,7 @@ import pytest
 
 from models.catalogue import Catalogue
 from models.ease import EASEConfig, EASERetriever
-from models.errors import DataError
+from models.errors import ConfigurationError, DataError
 from models.interactions import InteractionLog
 from models.retriever import log_matrix
 
@@ -41,7 +41,25 @@ def test_only_the_strongest_weights_are_kept(checkerboard: Market, dense: np.nda
     assert np.abs(dense[kept == 0]).max() <= np.abs(kept[kept != 0]).min() + 1e-6
 
 
-def test_a_large_catalogue_is_refused_with_its_memory(checkerboard: Market) -> None:
+def test_a_large_catalogue_is_refused_with_its_memory_and_a_remedy(checkerboard: Market) -> None:
     catalogue, log = checkerboard
-    with pytest.raises(DataError, match=r"20 items would take .* GB; the limit is 10 items"):
+    with pytest.raises(DataError, match=r"20 items are more than ease.max_items \(10\) and would take .* GB; set ease"):
         EASERetriever(EASEConfig(max_items=10)).fit(log, catalogue)
+
+
+def test_a_large_catalogue_is_solved_locally_where_that_is_allowed(checkerboard: Market, dense: np.ndarray) -> None:
+    catalogue, log = checkerboard
+    model = EASERetriever(EASEConfig(regularization=2.0, max_items=10, solver="auto"))
+    model.fit(log, catalogue)
+    np.testing.assert_allclose(model.weights().toarray(), dense, rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_beyond_the_memory_limit_are_refused(checkerboard: Market) -> None:
+    catalogue, log = checkerboard
+    with pytest.raises(DataError, match=r"more than ease.max_memory_gib \(1e-06\); lower ease.max_user_items"):
+        EASERetriever(EASEConfig(solver="local", max_memory_gib=1e-6)).fit(log, catalogue)
+
+
+def test_an_unknown_solver_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"ease.solver must be dense, local or auto, not 'sparse'"):
+        EASEConfig(solver="sparse")  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ def test_a_retriever_that_cannot_be_fitted_is_skipped_with_its_reason(checkerboa
     config = RecommenderConfig.from_dict({"retrievers": ["popularity", "ease"], "ease": {"max_items": 5}})
     made = Recommender.fit(log, planted_holdout(log), catalogue, config, seed=0)
     assert list(made.retrievers) == ["popularity"]
-    assert made.skipped == {"ease": "20 items are more than ease.max_items (5)"}
+    assert made.skipped["ease"].startswith("20 items are more than ease.max_items (5)")
 
 
 def test_an_empty_log_is_refused(checkerboard: Market) -> None:

@@ -18,6 +18,7 @@ from models.interactions import Histories, InteractionLog, empty_histories
 from models.popularity import PopularityRetriever
 from models.retriever import Retriever, VectorRetriever, dot_scores, recency, top_rows
 from models.sequence_config import SequenceConfig
+from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
 
 Market = tuple[Catalogue, InteractionLog]
 
@@ -36,6 +37,7 @@ MAKERS: dict[str, Callable[[], Retriever]] = {
     "als": lambda: ALSRetriever(ALSConfig(embedding_size=4)),
     "ease": lambda: EASERetriever(EASEConfig(regularization=1.0)),
     "sequence": _sequence,
+    "sequence_linear": lambda: SequenceLinearRetriever(SequenceLinearConfig(regularization=1.0)),
 }
 
 
@@ -84,7 +86,7 @@ def test_scores_have_one_finite_row_per_user(fitted: Retriever, name: str, check
     assert np.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("name", ["co_occurrence", "content", "als", "ease"])
+@pytest.mark.parametrize("name", ["co_occurrence", "content", "als", "ease", "sequence_linear"])
 def test_the_planted_next_item_comes_first_among_the_unseen(fitted: Retriever, checkerboard: Market) -> None:
     _, log = checkerboard
     histories = everyone(log)
@@ -177,7 +179,7 @@ def test_a_removed_item_moves_the_rows_of_the_others(fitted: Retriever, checkerb
     np.testing.assert_allclose(fitted.score(moved), before[:, 1:], atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["popularity", "co_occurrence", "content", "als", "ease"])
+@pytest.mark.parametrize("name", ["popularity", "co_occurrence", "content", "als", "ease", "sequence_linear"])
 def test_one_item_and_one_user_are_enough(name: str, checkerboard: Market) -> None:
     catalogue, _ = checkerboard
     only = Catalogue(**{one.name: getattr(catalogue, one.name)[:1] for one in fields(Catalogue)})
