@@ -72,6 +72,15 @@ def with_item(catalogue: Catalogue, item_id: str, like: int) -> Catalogue:
     )
 
 
+def with_repeats(market: Market) -> Market:
+    """The same market where every second interaction has the item before it, and all weights differ."""
+    catalogue, log = market
+    rows = log.item_rows.copy()
+    rows[1::2] = rows[:-1:2]
+    weights = np.linspace(1, 2, len(rows), dtype=np.float32)
+    return catalogue, replace(log, item_rows=rows, weights=weights)
+
+
 def without_first_item(catalogue: Catalogue) -> Catalogue:
     kept = {one.name: getattr(catalogue, one.name)[1:] for one in fields(Catalogue)}
     return Catalogue(**kept)
@@ -121,7 +130,7 @@ def test_an_empty_history_scores_zero_except_for_popularity(fitted: Retriever, n
 
 
 def test_inputs_stay_unchanged(name: str, checkerboard: Market) -> None:
-    catalogue, log = checkerboard
+    catalogue, log = with_repeats(checkerboard)
     histories = everyone(log)
     before = copy.deepcopy((catalogue, log, histories))
     retriever = MAKERS[name]()
