@@ -158,7 +158,7 @@ def history_matrix(
 def log_matrix(log: InteractionLog, *, is_binary: bool = True) -> sparse.csr_matrix:
     """The log as a sparse matrix (users, items), with ones or with summed weights."""
     # A copy, since `sum_duplicates` moves values within the array that it was given.
-    values = np.ones(len(log.item_rows), dtype=np.float32) if is_binary else log.weights
+    values = np.ones(len(log.item_rows), dtype=np.float32) if is_binary else log.weights.copy()
     matrix = sparse.csr_matrix(
         (values, log.item_rows.astype(np.int64), log.start), shape=(log.user_count, log.item_count), dtype=np.float32
     )
