@@ -8,6 +8,9 @@ from quality.validation import RuleOutcome, ValidationOutcome
 COUNT = "unexpected"
 """Metadata entry with the number of offending rows; alerts read it."""
 
+UNIT = "unit"
+"""Metadata entry with what that number counts, such as `rows` or `hours`; alerts read it."""
+
 SAMPLE = "sample"
 """Metadata entry with a few offending values; alerts read it."""
 
@@ -33,6 +36,7 @@ def check_result(contract: Contract, check: str, outcome: ValidationOutcome) -> 
             "table": contract.table.qualified_name,
             "boundary": contract.boundary,
             COUNT: sum(_rounded(rule.unexpected) for rule in failed),
+            UNIT: _common_unit(failed),
             "rows_read": max((rule.total for rule in rules), default=0),
             "rules": MetadataValue.md(rules_table(rules)),
             SAMPLE: MetadataValue.json([text for rule in failed for text in rule.sample]),
@@ -48,8 +52,8 @@ def rules_table(rules: tuple[RuleOutcome, ...]) -> str:
         cells = (
             "✓" if rule.passed else "✗",
             rule.column,
-            f"{_rounded(rule.unexpected):,}",
-            f"{rule.total:,}",
+            f"{_rounded(rule.unexpected):,} {rule.unit}".rstrip(),
+            rule.limit if rule.unit else f"{rule.total:,}",
             rule.severity,
             "; ".join(rule.sample),
         )
@@ -60,8 +64,20 @@ def rules_table(rules: tuple[RuleOutcome, ...]) -> str:
 def _sentence(rules: tuple[RuleOutcome, ...], failed: list[RuleOutcome]) -> str:
     if not failed:
         return f"holds for {max((rule.total for rule in rules), default=0):,} rows"
-    found = ", ".join(f"{rule.column}: {_rounded(rule.unexpected):,} of {rule.total:,} rows" for rule in failed)
-    return f"{found}. {failed[0].says}"
+    return f"{', '.join(_found(rule) for rule in failed)}. {failed[0].says}"
+
+
+def _found(rule: RuleOutcome) -> str:
+    number = f"{_rounded(rule.unexpected):,}"
+    if not rule.unit:
+        return f"{rule.column}: {number} of {rule.total:,} rows"
+    return f"{number} {rule.unit}" + (f", expected {rule.limit}" if rule.limit else "")
+
+
+def _common_unit(failed: list[RuleOutcome]) -> str:
+    """What the offending numbers count; `found` where they count different things."""
+    units = {rule.unit or "rows" for rule in failed} or {"rows"}
+    return units.pop() if len(units) == 1 else "found"
 
 
 def _rounded(number: float) -> float | int:

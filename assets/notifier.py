@@ -25,7 +25,7 @@ class Alert:
 
     severity: Literal["error", "warning"]
     count: float
-    """Offending rows."""
+    """How many offending rows, or what was measured; see `unit`."""
 
     says: str
     """What was found."""
@@ -40,6 +40,8 @@ class Alert:
     """Page of the check in the UI."""
 
     next_step: str
+    unit: str = "rows"
+    """What `count` counts or measures."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,10 @@ def read_alerts(path: Path, *, last: int = 20) -> list[dict[str, Any]]:
 
 def _block(alert: Alert) -> str:
     sign = "✗" if alert.severity == "error" else "!"
-    lines = [f"{sign} **{alert.asset}**: {alert.rule} ({alert.severity}, {alert.count:,.6g} found)", alert.says]
+    lines = [f"{sign} **{alert.asset}**: {alert.rule} ({alert.severity}, {alert.count:,.6g} {alert.unit})", alert.says]
     lines += [f"e.g. {'; '.join(alert.samples)}"] if alert.samples else []
-    lines += [f"since {alert.since}", f"next: {alert.next_step}", alert.link]
+    # The sentence of a rule ends with what to do; once is enough.
+    lines += [f"since {alert.since}", "" if alert.next_step in alert.says else f"next: {alert.next_step}", alert.link]
     return "\n".join(line for line in lines if line)
 
 

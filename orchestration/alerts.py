@@ -25,7 +25,7 @@ from dagster import (
     run_status_sensor,
 )
 
-from assets.check_results import COUNT, NEXT_STEP, SAMPLE
+from assets.check_results import COUNT, NEXT_STEP, SAMPLE, UNIT
 from assets.notifier import Alert, Notifier, RunAlert
 from models.errors import ConfigurationError
 
@@ -132,6 +132,7 @@ def _check_alert(instance: DagsterInstance, evaluation: AssetCheckEvaluation, wh
         since=_time(_failing_since(instance, evaluation, when)),
         link=f"{ui_url.rstrip('/')}/assets/{asset}?view=checks&checkDetail={evaluation.check_name}",
         next_step=str(next_step) if next_step else "open the check's page and look at its metadata",
+        unit=str(metadata.get(UNIT, "rows")),
     )
 
 
@@ -168,7 +169,7 @@ def _step_alerts(instance: DagsterInstance, run: DagsterRun, link: str, *, has_f
 
 def _broken(asset: str, says: str, when: float, link: str) -> Alert:
     next_step = "read the error on the run's page, mend the cause, then re-execute the run from its failure"
-    return Alert(asset, MATERIALISATION, "error", 1, says, (), _time(when), link, next_step)
+    return Alert(asset, MATERIALISATION, "error", 1, says, (), _time(when), link, next_step, unit="step")
 
 
 def _unbuilt(instance: DagsterInstance, run: DagsterRun) -> tuple[str, ...]:

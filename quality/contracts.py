@@ -91,6 +91,15 @@ class Fact:
     minimum: float | None = 0
     maximum: float | None = 0
     severity: Severity = "error"
+    unit: str = ""
+    """What the number counts or measures, such as `hours`; empty: rows of the table."""
+
+    @property
+    def limit(self) -> str:
+        """The end of the range that a number other than 0 is judged by, as words; empty where 0 is all that passes."""
+        if self.maximum:
+            return f"at most {self.maximum:g}"
+        return f"at least {self.minimum:g}" if self.minimum else ""
 
     def excess(self, number: float) -> float:
         """How far a number lies outside the range, 0 within it."""
@@ -176,7 +185,7 @@ def rows_exist(table: Table, says: str) -> Fact:
     """A warning where a table is empty."""
     return Fact(
         "rows_exist", table.name, f"SELECT count(*) FROM {table.qualified_name}", says, minimum=1, maximum=None,
-        severity="warning",
+        severity="warning", unit="rows",
     )  # fmt: skip
 
 
@@ -194,6 +203,7 @@ def _columns_fact(table: Table) -> Fact:
         f"{table.qualified_name} has every declared column with its declared type; "
         "a change of type is a new version of the contract.",
         sample=f"SELECT name || ' ' || type FROM ({absent})",
+        unit="columns",
     )
 
 

@@ -26,7 +26,7 @@ def embedding_contract(*, dimension: int | None = None, encoder_version: str = "
         *schema_facts(table, unique_check="item_ids_are_unique"),
         Fact(
             "every_item_with_text_has_a_vector", "items", f"SELECT count(*) FROM ({uncovered})",
-            "Every item with a text has a vector; materialise item_embeddings again.", sample=uncovered,
+            "Every item with a text has a vector; materialise item_embeddings again.", sample=uncovered, unit="items",
         ),
         Fact(
             "no_vector_outlives_its_item", "items", f"SELECT count(*) FROM ({orphans})",
@@ -40,7 +40,7 @@ def embedding_contract(*, dimension: int | None = None, encoder_version: str = "
             "vectors_come_from_one_encoder", "versions",
             f"SELECT greatest(count(DISTINCT encoder_version) - 1, 0) + count(*) FILTER (WHERE {other}) FROM {name}",
             "All vectors come from the present encoder; vectors of two encoders cannot be compared.",
-            sample=f"SELECT DISTINCT encoder_version FROM {name}",
+            sample=f"SELECT DISTINCT encoder_version FROM {name}", unit="vectors or versions",
         ),
     )  # fmt: skip
     rules = (

@@ -24,7 +24,7 @@ def _item_texts() -> Contract:
         *schema_facts(table, unique_check="item_ids_are_unique"),
         Fact(
             "every_item_has_a_row", "items", f"SELECT count(*) FROM ({missing})",
-            "Every item of the catalogue has a text, be it empty.", sample=missing,
+            "Every item of the catalogue has a text, be it empty.", sample=missing, unit="items",
         ),
         violation(
             table, "text_hashes_match_the_texts", "text_hash <> sha256(text)",
@@ -45,7 +45,7 @@ def _user_histories() -> Contract:
         *schema_facts(table, unique_check="user_ids_are_unique"),
         Fact(
             "every_active_user_has_a_history", "user_id", f"SELECT count(*) FROM ({missing})",
-            "Every user with an interaction has a history.", sample=missing,
+            "Every user with an interaction has a history.", sample=missing, unit="users",
         ),
         violation(
             table, "histories_are_in_order_of_time", "event_ats <> list_sort(event_ats)",
@@ -86,12 +86,12 @@ def _training_interactions() -> Contract:
         ),
         Fact(
             "positions_are_contiguous", "user_id", f"SELECT count(*) FROM ({gaps})",
-            "The positions of a user run from 0 without a gap.", sample=gaps,
+            "The positions of a user run from 0 without a gap.", sample=gaps, unit="users",
         ),
         Fact(
             "every_interaction_is_used", "difference",
             f"SELECT abs((SELECT count(*) FROM {name}) - (SELECT count(*) FROM marts.interactions))",
-            "The table has one row per row of marts.interactions.",
+            "The table has one row per row of marts.interactions.", unit="interactions",
         ),
     )  # fmt: skip
     rules = (

@@ -108,7 +108,7 @@ def _items() -> Contract:
             "every_raw_item_is_published", "items",
             "SELECT count(*) FROM (SELECT item_id FROM raw.items EXCEPT SELECT item_id FROM marts.items)",
             "Every item of raw.items is in marts.items.",
-            sample="SELECT item_id FROM raw.items EXCEPT SELECT item_id FROM marts.items",
+            sample="SELECT item_id FROM raw.items EXCEPT SELECT item_id FROM marts.items", unit="items",
         ),
         _unknown(
             "every_used_item_is_in_the_catalogue", "item_id", table,
@@ -142,7 +142,10 @@ def _users() -> Contract:
 def _unknown(check: str, column: str, table: Table, says: str, *, severity: Severity = "error") -> Fact:
     """Every value of a column of marts.interactions is in `table`, which is built after the interactions."""
     missing = f"SELECT {column} FROM marts.interactions EXCEPT SELECT {column} FROM {table.qualified_name}"
-    return Fact(check, column, f"SELECT count(*) FROM ({missing})", says, sample=missing, severity=severity)
+    return Fact(
+        check, column, f"SELECT count(*) FROM ({missing})", says, sample=missing, severity=severity,
+        unit=f"{column.removesuffix('_id')}s",
+    )  # fmt: skip
 
 
 def _total(check: str, table: Table, column: str) -> Fact:
@@ -151,5 +154,5 @@ def _total(check: str, table: Table, column: str) -> Fact:
     return Fact(
         check, "difference", f"SELECT abs(({summed}) - (SELECT count(*) FROM marts.interactions))",
         f"`{column}` of {table.qualified_name} sums to the rows of marts.interactions; "
-        "if not, build the days in `freshet status` again.",
+        "if not, build the days in `freshet status` again.", unit="interactions",
     )  # fmt: skip

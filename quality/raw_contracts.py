@@ -44,16 +44,16 @@ def conservation_facts(kind: str, table: str) -> tuple[Fact, ...]:
     return (
         Fact(
             "every_file_is_conserved", "files", f"SELECT count(*) {files} AND {unequal}", says,
-            sample=f"SELECT file_name {files} AND {unequal}",
+            sample=f"SELECT file_name {files} AND {unequal}", unit="files",
         ),
         Fact(
             "every_file_is_conserved", "rows_missing_in_raw",
             f"SELECT greatest(({accepted}) - ({held}), ({held}) - ({accepted}) - ({replayed}), 0)",
-            f"{table} holds exactly the rows that its files and replays were credited with.",
+            f"{table} holds exactly the rows that its files and replays were credited with.", unit="rows missing",
         ),
         Fact(
             "every_file_is_conserved", "files_missing_in_quarantine", f"SELECT count(*) FROM ({refused})",
-            "The quarantine holds every refused row of every file.", sample=refused,
+            "The quarantine holds every refused row of every file.", sample=refused, unit="files",
         ),
         Fact(
             "quarantine_rate_is_low", "percent",
@@ -62,7 +62,7 @@ def conservation_facts(kind: str, table: str) -> tuple[Fact, ...]:
             "see them with `freshet quarantine list`, mend the source, then `freshet quarantine replay`.",
             sample=f"SELECT rule || ': ' || count(*) FROM quarantine.rows WHERE kind = '{kind}' GROUP BY rule "
             "ORDER BY count(*) DESC",
-            maximum=QUARANTINE_PERCENT, severity="warning",
+            maximum=QUARANTINE_PERCENT, severity="warning", unit="percent of the rows",
         ),
     )  # fmt: skip
 
@@ -91,9 +91,9 @@ def _events() -> Contract:
             f"SELECT CASE WHEN {lag} > {HISTORICAL_AFTER_HOURS} THEN 0 ELSE greatest({lag}, 0) END "
             f"FROM {table.qualified_name}",
             f"The newest event is at most {FRESH_WITHIN_HOURS} hours older than the ingestion that brought it; "
-            "an import of history, over a year old, is not judged.",
+            "an import of history, over a year old, is not judged. See whether the source still delivers.",
             sample=f"SELECT 'newest event ' || max(event_at) FROM {table.qualified_name}",
-            maximum=FRESH_WITHIN_HOURS, severity="warning",
+            maximum=FRESH_WITHIN_HOURS, severity="warning", unit="hours",
         ),
     )  # fmt: skip
     rules = (

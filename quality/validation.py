@@ -42,6 +42,12 @@ class RuleOutcome:
     sample: tuple[str, ...] = ()
     """A few offending values with the keys of their rows, safe to show."""
 
+    unit: str = ""
+    """What `unexpected` counts or measures, where that is not rows out of `total`."""
+
+    limit: str = ""
+    """What was allowed, such as `at most 48`, where that is not 0."""
+
 
 @dataclass(frozen=True)
 class ValidationOutcome:
@@ -99,9 +105,12 @@ def validate_facts(numbers: Sequence[float], facts: Sequence[Fact], *, name: str
     in_range = _judged(result, rule, name)
     failed = set() if in_range else set(result.result["partial_unexpected_index_list"])
     outcomes = tuple(
-        RuleOutcome(fact.check, fact.subject, fact.severity, fact.says, place not in failed, number, total)
+        RuleOutcome(
+            fact.check, fact.subject, fact.severity, fact.says, place not in failed, number, total,
+            unit=fact.unit, limit=fact.limit,
+        )
         for place, (fact, number) in enumerate(zip(facts, numbers, strict=True))
-    )
+    )  # fmt: skip
     return ValidationOutcome(name, outcomes)
 
 

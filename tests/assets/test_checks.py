@@ -34,6 +34,16 @@ def test_a_result_is_readable_and_names_no_source_user() -> None:
     assert result.metadata["sample"].value == ["e1", "e|2"]
 
 
+def test_a_number_that_counts_no_rows_is_told_in_its_unit() -> None:
+    late = RuleOutcome(
+        "events_are_fresh", "hours", "warning", "Be fresh.", False, 7_086, 103_062, (), "hours", "at most 48"
+    )
+    result = check_result(CONTRACTS["raw_events"], "events_are_fresh", ValidationOutcome("s", (late,)))
+    assert result.description == "7,086 hours, expected at most 48. Be fresh."
+    assert "| ✗ | hours | 7,086 hours | at most 48 | warning |" in str(result.metadata["rules"].value)
+    assert (result.metadata["unexpected"].value, result.metadata["unit"].value) == (7_086, "hours")
+
+
 def test_a_chosen_check_runs_alone(lake: Lake) -> None:
     (result,) = run_checks(lake, CONTRACTS["raw_events"], {"event_ids_are_unique"})
     assert (result.check_name, result.passed) == ("event_ids_are_unique", True)

@@ -169,7 +169,7 @@ def test_sensors_deliver_to_a_webhook_once(
     ) as context:
         alert_on_warning(context)
     assert [message["title"] for message in received] == ["Freshet: upper: 1 failed", "Freshet: upper: 1 warned"]
-    assert "31 found" in received[0]["message"]
+    assert "31 rows" in received[0]["message"]
 
 
 def test_an_address_that_refuses_is_logged_without_its_secret_and_tried_again(

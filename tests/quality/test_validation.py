@@ -69,7 +69,7 @@ def test_a_rule_on_an_absent_column_is_an_error_that_names_both() -> None:
 def test_facts_are_judged_by_their_own_range() -> None:
     facts = [
         Fact("ids_are_unique", "event_id", "", ""),
-        Fact("rate_is_low", "percent", "", "", maximum=2.0, severity="warning"),
+        Fact("rate_is_low", "percent", "", "", maximum=2.0, severity="warning", unit="percent"),
         Fact("rows_exist", "events", "", "", minimum=1, maximum=None),
     ]
     outcome = validate_facts([0, 2.5, 0], facts, name="suite", total=9)
@@ -77,6 +77,11 @@ def test_facts_are_judged_by_their_own_range() -> None:
         ("ids_are_unique", True, 0),
         ("rate_is_low", False, 2.5),
         ("rows_exist", False, 0),
+    ]
+    assert [(rule.unit, rule.limit) for rule in outcome.rules] == [
+        ("", ""),
+        ("percent", "at most 2"),
+        ("", "at least 1"),
     ]
 
 
