@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
+from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from models.catalogue import Catalogue
@@ -72,14 +73,7 @@ class ALSRetriever:
             length=config.history_length,
             known=np.any(factors != 0, axis=1),
         )
-        history.data *= config.alpha
-        if not history.nnz:
-            return np.zeros((histories.count, config.embedding_size), dtype=np.float32)
-        with quiet_blas():
-            solver = self._solver(0)
-            solver.item_factors = factors
-            vectors = solver.recalculate_user(np.arange(histories.count), history)
-        return np.asarray(vectors, dtype=np.float32).reshape(histories.count, config.embedding_size)
+        return fold_in(factors, history, confidence=config.alpha, regularization=config.regularization)
 
     def item_vectors(self) -> FloatArray:
         """Item factors, shape (items, embedding_size); zero for an item without interactions."""
@@ -118,6 +112,30 @@ class ALSRetriever:
             random_state=seed,
             dtype=np.float32,
         )
+
+
+def fold_in(factors: FloatArray, history: sparse.csr_matrix, *, confidence: float, regularization: float) -> FloatArray:
+    """User vectors for fixed item factors: one weighted least-squares problem per user.
+
+    Solves `(Y'Y + Y'(C - I)Y + lambda I) x = Y'C 1` with C = `confidence * history` (Hu, Koren and Volinsky 2008).
+
+    Args:
+        factors: Y, shape (items, dimension).
+        history: Weighted histories, shape (users, items).
+        confidence: Of an interaction of weight 1.
+        regularization: Ridge (lambda).
+
+    Returns:
+        Shape (users, dimension); zero for a user without a history.
+    """
+    users, dimension = history.shape[0], factors.shape[1]
+    if not history.nnz:
+        return np.zeros((users, dimension), dtype=np.float32)
+    with quiet_blas():
+        solver = AlternatingLeastSquares(factors=dimension, regularization=regularization, dtype=np.float32)
+        solver.item_factors = factors
+        vectors = solver.recalculate_user(np.arange(users), history * np.float32(confidence))
+    return np.asarray(vectors, dtype=np.float32).reshape(users, dimension)
 
 
 @contextmanager

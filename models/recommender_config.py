@@ -2,27 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 from models.als import ALSConfig, ALSRetriever
+from models.bpr import BPRConfig, BPRRetriever
 from models.catalogue import Catalogue
 from models.co_occurrence import CoOccurrenceConfig, CoOccurrenceRetriever
 from models.content import ContentConfig, ContentRetriever
 from models.ease import EASEConfig, EASERetriever
 from models.errors import ConfigurationError
 from models.fusion import FusionConfig
+from models.generative_config import GenerativeConfig
 from models.interactions import InteractionLog
 from models.popularity import PopularityConfig, PopularityRetriever
 from models.retriever import Retriever
 from models.sequence_config import SequenceConfig
 from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
+from models.two_tower_config import TwoTowerConfig
+from models.user_knn import UserKNNConfig, UserKNNRetriever
 from models.vector_index import IndexConfig
 
 DEFAULT_RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "sequence")
 """What a domain gets that names none."""
-RETRIEVERS = (*DEFAULT_RETRIEVERS, "sequence_linear")
+RETRIEVERS = (*DEFAULT_RETRIEVERS, "user_knn", "bpr", "sequence_linear", "two_tower", "generative")
 """Every retriever that can be configured."""
+TRAINED = {
+    "sequence": ("models.sequence_retriever", "SequenceRetriever"),
+    "two_tower": ("models.two_tower", "TwoTowerRetriever"),
+    "generative": ("models.generative_retriever", "GenerativeRetriever"),
+}
+"""Retrievers that are trained with torch on what users chose after what: the module and the class of each."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,16 @@ class RecommenderConfig:
     """Settings of the closed-form linear model."""
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     """Settings of the sequence transformer and its training."""
+    user_knn: UserKNNConfig = field(default_factory=UserKNNConfig)
+    """Settings of the user neighbourhoods."""
+    bpr: BPRConfig = field(default_factory=BPRConfig)
+    """Settings of Bayesian personalised ranking."""
     sequence_linear: SequenceLinearConfig = field(default_factory=SequenceLinearConfig)
     """Settings of the closed-form linear model that knows the order of events."""
+    two_tower: TwoTowerConfig = field(default_factory=TwoTowerConfig)
+    """Settings of the two towers over text vectors and of their training."""
+    generative: GenerativeConfig = field(default_factory=GenerativeConfig)
+    """Settings of the decoder that writes item IDs."""
     fusion: FusionConfig = field(default_factory=FusionConfig)
     """Search for the fusion weights."""
     index: IndexConfig = field(default_factory=IndexConfig)
@@ -80,7 +99,11 @@ class RecommenderConfig:
             "als": ALSConfig,
             "ease": EASEConfig,
             "sequence": SequenceConfig,
+            "user_knn": UserKNNConfig,
+            "bpr": BPRConfig,
             "sequence_linear": SequenceLinearConfig,
+            "two_tower": TwoTowerConfig,
+            "generative": GenerativeConfig,
             "fusion": FusionConfig,
             "index": IndexConfig,
         }
@@ -95,49 +118,39 @@ class RecommenderConfig:
         """Why a configured retriever cannot be fitted on this catalogue and log, or None when it can."""
         if name == "ease":
             return self.ease.reason_to_skip(log)
+        if name == "user_knn":
+            return self.user_knn.reason_to_skip(log)
         if name == "sequence_linear":
             return self.sequence_linear.reason_to_skip(log)
-        if name == "content" and catalogue.embeddings is None:
+        if name in ("content", "two_tower", "generative") and catalogue.embeddings is None:
             return "the catalogue has no embeddings; materialise item_embeddings"
-        if name == "sequence" and not _has_next_items(log):
+        if name in TRAINED and not _has_next_items(log):
             return "no user has two different items yet, so there is no next item to learn from"
         return None
 
 
 def new_retriever(name: str, config: RecommenderConfig, checkpoint_folder: Path | None) -> Retriever:
     """An unfitted retriever with its settings."""
-    match name:
-        case "popularity":
-            return PopularityRetriever(config.popularity)
-        case "co_occurrence":
-            return CoOccurrenceRetriever(config.co_occurrence)
-        case "content":
-            return ContentRetriever(config.content)
-        case "als":
-            return ALSRetriever(config.als)
-        case "ease":
-            return EASERetriever(config.ease)
-        case "sequence_linear":
-            return SequenceLinearRetriever(config.sequence_linear)
-        case "sequence":
-            folder = None if checkpoint_folder is None else checkpoint_folder / name
-            return cast(Retriever, retriever_class(name)(config.sequence, checkpoint_folder=folder))
-        case _:
-            raise ConfigurationError(f"unknown retriever {name!r}; choose from {', '.join(RETRIEVERS)}")
+    made = retriever_class(name)
+    if name in TRAINED:
+        folder = None if checkpoint_folder is None else checkpoint_folder / name
+        return cast(Retriever, made(getattr(config, name), checkpoint_folder=folder))
+    return cast(Retriever, made(getattr(config, name)))
 
 
 def retriever_class(name: str) -> Any:
-    """The class of a retriever; torch is imported only for the sequence model."""
-    if name == "sequence":
-        from models.sequence_retriever import SequenceRetriever
-
-        return SequenceRetriever
+    """The class of a retriever; torch is imported only for those that are trained with it."""
+    if name in TRAINED:
+        module, class_name = TRAINED[name]
+        return getattr(import_module(module), class_name)
     classes: dict[str, type[Retriever]] = {
         "popularity": PopularityRetriever,
         "co_occurrence": CoOccurrenceRetriever,
         "content": ContentRetriever,
         "als": ALSRetriever,
         "ease": EASERetriever,
+        "user_knn": UserKNNRetriever,
+        "bpr": BPRRetriever,
         "sequence_linear": SequenceLinearRetriever,
     }
     if name not in classes:

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 
 from models.als import ALSConfig, ALSRetriever
+from models.bpr import BPRConfig, BPRRetriever
 from models.catalogue import Catalogue
 from models.co_occurrence import CoOccurrenceRetriever
 from models.content import ContentRetriever
 from models.ease import EASEConfig, EASERetriever
 from models.errors import NotFittedError
+from models.generative_config import GenerativeConfig
 from models.interactions import Histories, InteractionLog, empty_histories
 from models.popularity import PopularityRetriever
 from models.retriever import Retriever, VectorRetriever, dot_scores, recency, top_rows
 from models.sequence_config import SequenceConfig
 from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
+from models.two_tower_config import TwoTowerConfig
+from models.user_knn import UserKNNConfig, UserKNNRetriever
 
 Market = tuple[Catalogue, InteractionLog]
 
@@ -30,6 +34,22 @@ def _sequence() -> Retriever:
     return SequenceRetriever(config, device="cpu")
 
 
+def _two_tower() -> Retriever:
+    from models.two_tower import TwoTowerRetriever
+
+    config = TwoTowerConfig(embedding_size=4, hidden=8, steps=4, batch_size=16, held_out=8, history_length=12)
+    return TwoTowerRetriever(config, device="cpu")
+
+
+def _generative() -> Retriever:
+    from models.generative_retriever import GenerativeRetriever
+
+    config = GenerativeConfig(
+        levels=2, codes=2, embedding_size=8, layers=1, heads=2, steps=4, batch_size=8, history_items=4, beams=32
+    )
+    return GenerativeRetriever(config, device="cpu")
+
+
 MAKERS: dict[str, Callable[[], Retriever]] = {
     "popularity": PopularityRetriever,
     "co_occurrence": CoOccurrenceRetriever,
@@ -37,6 +57,11 @@ MAKERS: dict[str, Callable[[], Retriever]] = {
     "als": lambda: ALSRetriever(ALSConfig(embedding_size=4)),
     "ease": lambda: EASERetriever(EASEConfig(regularization=1.0)),
     "sequence": _sequence,
+    "two_tower": _two_tower,
+    "generative": _generative,
+    "user_knn": UserKNNRetriever,
+    "user_knn_centred": lambda: UserKNNRetriever(UserKNNConfig(similarity="pearson", prediction="centred")),
+    "bpr": lambda: BPRRetriever(BPRConfig(embedding_size=4, learning_rate=0.1)),
     "sequence_linear": lambda: SequenceLinearRetriever(SequenceLinearConfig(regularization=1.0)),
 }
 
@@ -81,21 +106,21 @@ def with_repeats(market: Market) -> Market:
     return catalogue, replace(log, item_rows=rows, weights=weights)
 
 
-def without_first_item(catalogue: Catalogue) -> Catalogue:
-    kept = {one.name: getattr(catalogue, one.name)[1:] for one in fields(Catalogue)}
-    return Catalogue(**kept)
+def only_items(catalogue: Catalogue, rows: slice) -> Catalogue:
+    arrays = {one.name: getattr(catalogue, one.name) for one in fields(Catalogue)}
+    return Catalogue(**{name: None if array is None else array[rows] for name, array in arrays.items()})
 
 
 def test_scores_have_one_finite_row_per_user(fitted: Retriever, name: str, checkerboard: Market) -> None:
     catalogue, log = checkerboard
     scores = fitted.score(everyone(log))
-    assert fitted.name == name
+    assert name.startswith(fitted.name)
     assert scores.shape == (20, catalogue.count)
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("name", ["co_occurrence", "content", "als", "ease", "sequence_linear"])
+@pytest.mark.parametrize("name", ["co_occurrence", "content", "als", "ease", "user_knn", "bpr", "sequence_linear"])
 def test_the_planted_next_item_comes_first_among_the_unseen(fitted: Retriever, checkerboard: Market) -> None:
     _, log = checkerboard
     histories = everyone(log)
@@ -175,23 +200,25 @@ def test_a_new_item_leaves_the_others_as_they_are(fitted: Retriever, name: str, 
     fitted.refresh(with_item(catalogue, "j00", like=0))
     after = fitted.score(everyone(log))
     np.testing.assert_allclose(after[:, :20], before, rtol=1e-5, atol=1e-6)
-    assert bool(after[:, 20].any()) == (name in {"content", "sequence"})
+    assert bool(after[:, 20].any()) == (name in {"content", "sequence", "two_tower", "generative"})
 
 
 def test_a_removed_item_moves_the_rows_of_the_others(fitted: Retriever, checkerboard: Market) -> None:
     catalogue, log = checkerboard
     odd_user = log.histories([1])  # has none of the even items, so item 0 plays no part in the history
     before = fitted.score(odd_user)
-    fitted.refresh(without_first_item(catalogue))
+    fitted.refresh(only_items(catalogue, slice(1, None)))
     moved = replace(odd_user, items=np.where(odd_user.items >= 0, odd_user.items - 1, -1).astype(np.int32))
     # ALS folds users in against all items, so one item less moves its scores a little.
     np.testing.assert_allclose(fitted.score(moved), before[:, 1:], atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["popularity", "co_occurrence", "content", "als", "ease", "sequence_linear"])
+@pytest.mark.parametrize(
+    "name", ["popularity", "co_occurrence", "content", "als", "ease", "user_knn", "bpr", "sequence_linear"]
+)
 def test_one_item_and_one_user_are_enough(name: str, checkerboard: Market) -> None:
     catalogue, _ = checkerboard
-    only = Catalogue(**{one.name: getattr(catalogue, one.name)[:1] for one in fields(Catalogue)})
+    only = only_items(catalogue, slice(0, 1))
     log = InteractionLog(
         user_ids=np.array(["u"], dtype=object),
         segments=np.array([""], dtype=object),
@@ -208,7 +235,7 @@ def test_one_item_and_one_user_are_enough(name: str, checkerboard: Market) -> No
     assert np.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("name", ["content", "als", "sequence"])
+@pytest.mark.parametrize("name", ["content", "als", "bpr", "sequence", "two_tower"])
 def test_the_score_of_a_vector_retriever_is_a_dot_product(fitted: Retriever, checkerboard: Market) -> None:
     _, log = checkerboard
     assert isinstance(fitted, VectorRetriever)
