@@ -25,7 +25,7 @@ def read_catalogue(lake: Lake, *, with_embeddings: bool = True, snapshot: int | 
         DataError: there are no items.
     """
     items = lake.frame(
-        "SELECT item_id, title, category, brand_or_author, available_from, available_until "
+        "SELECT item_id, title, category, brand_or_author, price, available_from, available_until "
         "FROM marts.items ORDER BY item_id",
         snapshot=snapshot,
     )

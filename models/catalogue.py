@@ -25,10 +25,12 @@ class Catalogue:
     available_until: LongArray
     embeddings: FloatArray | None = None
     """Unit-length text vectors, shape (items, dimension); a zero row for an item without text."""
+    prices: FloatArray | None = None
+    """Price of each item, NaN where unknown, shape (items,); None where the source has none."""
 
     @classmethod
     def from_frame(cls, items: pd.DataFrame, embeddings: FloatArray | None = None) -> "Catalogue":
-        """Build from a frame with `item_id` and any of `title, category, brand_or_author, available_*`.
+        """Build from a frame with `item_id` and any of `title, category, brand_or_author, price, available_*`.
 
         Args:
             items: One row per item.
@@ -52,6 +54,7 @@ class Catalogue:
             available_from=_seconds(ordered, "available_from", -ALWAYS),
             available_until=_seconds(ordered, "available_until", ALWAYS),
             embeddings=None if embeddings is None else np.ascontiguousarray(embeddings[order], dtype=np.float32),
+            prices=ordered["price"].to_numpy(dtype=np.float32, na_value=np.nan) if "price" in items.columns else None,
         )
 
     @property

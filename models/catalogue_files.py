@@ -8,7 +8,7 @@ from models.catalogue import Catalogue
 
 
 def save_catalogue(catalogue: Catalogue, path: Path) -> None:
-    """Write ids, titles, categories, brands and availability."""
+    """Write ids, titles, categories, brands, availability and prices."""
     columns = {
         "item_id": catalogue.item_ids,
         "title": catalogue.titles,
@@ -17,6 +17,8 @@ def save_catalogue(catalogue: Catalogue, path: Path) -> None:
         "available_from": catalogue.available_from,
         "available_until": catalogue.available_until,
     }
+    if catalogue.prices is not None:
+        columns["price"] = catalogue.prices
     pd.DataFrame(columns).to_parquet(path, index=False)
 
 
@@ -30,4 +32,5 @@ def load_catalogue(path: Path) -> Catalogue:
         brands=frame["brand_or_author"].to_numpy(dtype=object),
         available_from=frame["available_from"].to_numpy(dtype="int64"),
         available_until=frame["available_until"].to_numpy(dtype="int64"),
+        prices=frame["price"].to_numpy(dtype="float32") if "price" in frame.columns else None,
     )

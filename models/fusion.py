@@ -5,29 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.errors import ConfigurationError
-from models.interactions import PADDING, FloatArray, IntArray, LongArray
+from models.fusion_config import FusionConfig as FusionConfig
+from models.interactions import PADDING, BoolArray, FloatArray, IntArray, LongArray
 from models.splitting import Targets
 
+DoubleArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 ROWS_PER_BLOCK = 512
 DECIMALS = 4
 """Fused scores are rounded to so many decimals: differences below are noise of the arithmetic, so they are ties."""
-
-
-@dataclass(frozen=True)
-class FusionConfig:
-    """Settings of `fit_weights`."""
-
-    k: int = 10
-    """Weights maximise NDCG at `k`."""
-    evaluations: int = 120
-    """How many weightings are tried."""
-    max_users: int = 3_000
-    """Validation users that are sampled."""
-
-    def __post_init__(self) -> None:
-        if self.k < 1 or self.evaluations < 1 or self.max_users < 1:
-            raise ConfigurationError("fusion.k, fusion.evaluations and fusion.max_users must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -51,9 +36,57 @@ class ScoredCandidates:
         for own, scores in zip(by_user.astype(np.float32), self.scores, strict=True):
             if own.any():
                 np.add(total, own[:, None] * scores, out=total)
-        rounded: FloatArray = np.round(total, DECIMALS).astype(np.float32)
+        return self.rounded(total)
+
+    def rounded(self, scores: FloatArray) -> FloatArray:
+        """Scores as lists compare them: noise rounded away, `-inf` on padding."""
+        rounded: FloatArray = np.round(scores, DECIMALS).astype(np.float32)
         rounded[self.items == PADDING] = -np.inf
         return rounded
+
+    def narrowed(self, scores: FloatArray, count: int, keep: BoolArray | None = None) -> "ScoredCandidates":
+        """Only the `count` best candidates of each user (ties to the lower item row), and those to be kept anyway.
+
+        Args:
+            scores: By which they are compared, shape (users, candidates).
+            count: How many.
+            keep: Candidates that stay whatever their score, shape (users, candidates).
+        """
+        if self.items.shape[1] <= count:
+            return self
+        order = np.argsort(-scores, axis=1, kind="stable")
+        is_kept = np.zeros(self.items.shape, dtype=bool) if keep is None else keep.copy()
+        np.put_along_axis(is_kept, order[:, :count], True, axis=1)
+        is_kept &= self.items != PADDING
+        width = max(int(is_kept.sum(axis=1).max(initial=0)), 1)
+        columns = np.argsort(~is_kept, axis=1, kind="stable")[:, :width]
+        is_real = np.take_along_axis(is_kept, columns, axis=1)
+        return ScoredCandidates(
+            np.where(is_real, np.take_along_axis(self.items, columns, axis=1), PADDING).astype(np.int32),
+            np.where(is_real, np.take_along_axis(self.scores, columns[None], axis=2), np.float32(0)),
+        )
+
+    def of_users(self, users: LongArray) -> "ScoredCandidates":
+        """The same candidates for some of the users, in the given order."""
+        return ScoredCandidates(self.items[users], self.scores[:, users])
+
+    def ranks(self) -> FloatArray:
+        """Place of each candidate by each retriever, from 1; equal scores share the best place of theirs.
+
+        Shape (retrievers, users, candidates); 0 on padding, and where a retriever tells no candidates apart.
+        """
+        is_candidate = self.items != PADDING
+        values = np.where(is_candidate, self.scores, np.float32(-np.inf))
+        order = np.argsort(-values, axis=2, kind="stable")
+        ordered = np.take_along_axis(values, order, axis=2)
+        places = np.broadcast_to(np.arange(values.shape[2], dtype=np.float32), values.shape)
+        is_new = np.ones(values.shape, dtype=bool)
+        is_new[:, :, 1:] = ordered[:, :, 1:] != ordered[:, :, :-1]
+        first = np.maximum.accumulate(np.where(is_new, places, 0), axis=2)
+        ranks = np.empty(values.shape, dtype=np.float32)
+        np.put_along_axis(ranks, order, first + 1, axis=2)
+        knows = self.scores.any(axis=2, keepdims=True)
+        return np.where(is_candidate & knows, ranks, np.float32(0))
 
 
 def normalise(scores: FloatArray, is_candidate: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> FloatArray:
@@ -86,8 +119,11 @@ def mean_ndcg(fused: FloatArray, places: LongArray, targets: Targets, *, k: int)
 
     Ties go to the lower item row, as in the final lists. 0 when there are no users.
     """
-    if not targets.count:
-        return 0.0
+    return float(ndcg_by_user(fused, places, targets, k=k).mean()) if targets.count else 0.0
+
+
+def ndcg_by_user(fused: FloatArray, places: LongArray, targets: Targets, *, k: int) -> DoubleArray:
+    """NDCG at `k` of each user, shape (users,); 0 for a user without targets."""
     rows, gains = targets.rows, np.zeros(len(places))
     for begin in range(0, len(rows), ROWS_PER_BLOCK):
         part = slice(begin, begin + ROWS_PER_BLOCK)
@@ -99,7 +135,7 @@ def mean_ndcg(fused: FloatArray, places: LongArray, targets: Targets, *, k: int)
     ideal = np.cumsum(1 / np.log2(np.arange(k) + 2))
     lengths = targets.lengths
     reached = np.bincount(rows, weights=gains, minlength=targets.count)
-    return float(np.mean(np.where(lengths > 0, reached / ideal[np.clip(lengths, 1, k) - 1], 0)))
+    return np.where(lengths > 0, reached / ideal[np.clip(lengths, 1, k) - 1], 0)
 
 
 def fit_weights(

@@ -6,6 +6,7 @@ from models.candidates import batch_size
 from models.catalogue import Catalogue
 from models.interactions import PADDING, BoolArray, IntArray
 from models.pipeline import rank_users
+from models.ranking_sample import moment_of
 from models.recommender import Recommender
 from models.reranking import RerankRules
 from models.retriever import Retriever, top_rows
@@ -59,13 +60,6 @@ def rank_alone(
         scores = np.where(excluded, np.float32(-np.inf), retriever.score(histories))
         parts.append(top_rows(scores, top_k))
     return np.concatenate(parts)
-
-
-def moment_of(holdout: Holdout) -> int:
-    """When the lists are made: the boundary, or one second after the last known event where there is none."""
-    if holdout.boundary is not None:
-        return holdout.boundary
-    return int(holdout.history.event_ats.max(initial=0)) + 1
 
 
 def _seen(items: IntArray, item_count: int) -> BoolArray:

@@ -52,6 +52,10 @@ class Histories:
         """The same users with at most their `length` latest interactions."""
         return Histories(self.items[:, -length:], self.weights[:, -length:], self.event_ats[:, -length:], self.segments)
 
+    def of_users(self, users: LongArray | slice) -> "Histories":
+        """Some of the users, in the given order."""
+        return Histories(self.items[users], self.weights[users], self.event_ats[users], self.segments[users])
+
 
 @dataclass(frozen=True)
 class InteractionLog:

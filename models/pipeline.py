@@ -12,19 +12,20 @@ import pandas as pd
 
 from models.candidates import CandidateRequest, batch_size
 from models.errors import ConfigurationError, DataError
-from models.fusion import DECIMALS, ScoredCandidates
+from models.fusion import DECIMALS
 from models.interactions import PADDING, FloatArray, Histories, IntArray, LongArray, ObjectArray
 from models.list_filling import PopularFill
 from models.reasons import nearest_history_items, reason_texts
 from models.recommender import Recommender
 from models.reranking import COLD, FILLED, NATURAL, PINNED, ListBuilder, RerankRules, ResolvedRules, resolve_rules
 from models.schema import Columns
+from models.scoring import Scorer
 from models.vector_index import ItemIndex
 
 LOOK_AHEAD = 200
 """Best candidates that are looked at first when slots are chosen one by one; all of them where that is not enough."""
-TIE_SHARE = 0.001
-"""Share of the text scores in the order of cold items."""
+ROUNDING = 2 * 10**-DECIMALS
+"""How far the terms of a score may be from it."""
 RULE = "rule"
 """Source of a pinned item."""
 
@@ -43,6 +44,10 @@ class RankedLists:
     """Why the item stands there: natural, cold, filled, or pinned plus the number of the pin."""
     source_names: tuple[str, ...]
     """Names of the retrievers, then `rule`."""
+    contributions: FloatArray
+    """What each term adds to each score, shape (terms, users, top_k); the terms of a score add up to it."""
+    terms: tuple[str, ...]
+    """Names of the terms."""
 
 
 def recommend(
@@ -98,6 +103,8 @@ def rank_users(
         sources=np.concatenate([part.sources for part in parts]),
         kinds=np.concatenate([part.kinds for part in parts]),
         source_names=ranking.source_names,
+        contributions=np.concatenate([part.contributions for part in parts], axis=1),
+        terms=parts[0].terms,
     )
 
 
@@ -131,28 +138,43 @@ class _Ranking:
             cold_rows=cold.astype(np.int32),
             cold_count=2 * top_k,
         )
-        self._text_aware = [row for row, name in enumerate(recommender.retrievers) if name in recommender.text_aware]
+        self._scorer = Scorer(
+            recommender,
+            boost=self._resolved.boost,
+            keep=self._is_special,
+            has_cold_slots=rules.cold_share > 0,
+            as_of=as_of,
+        )
         self.source_names = (*recommender.retrievers, RULE)
 
     def rank(self, histories: Histories) -> RankedLists:
         """Lists of one batch."""
-        candidates = self._generator.score(histories, self._request)
-        weights = self._weights(histories)
-        fused = candidates.fused(weights) + self._resolved.boost[np.maximum(candidates.items, 0)]
-        fused = self._with_text_for_cold(fused, candidates)
-        places, kinds = self._choose(candidates.items, fused)
-        safe = np.maximum(places, 0)
+        scored = self._scorer.score(self._generator.score(histories, self._request), histories)
+        candidates = scored.candidates
+        places, kinds = self._choose(candidates.items, scored.scores)
         is_chosen = places != PADDING
-        items = np.where(is_chosen, np.take_along_axis(candidates.items, safe, axis=1), PADDING)
-        own = np.where(is_chosen, np.take_along_axis(fused, safe, axis=1), -np.inf)
+        items = np.where(is_chosen, np.take_along_axis(candidates.items, np.maximum(places, 0), axis=1), PADDING)
+        own = np.where(is_chosen, np.take_along_axis(scored.scores, np.maximum(places, 0), axis=1), -np.inf)
         scores = np.maximum.accumulate(own[:, ::-1], axis=1)[:, ::-1]
-        sources = np.where(is_chosen, self._sources(candidates, weights, safe, items), PADDING)
+        terms = self._scorer.contributions(scored, places)
+        sources = np.where(is_chosen, self._scorer.sources(scored, terms, places, items), PADDING)
         sources = np.where(kinds >= PINNED, len(self.source_names) - 1, sources)
         ranked = RankedLists(
-            items.astype(np.int32), scores.astype(np.float32), sources.astype(np.int32), kinds, self.source_names
+            items.astype(np.int32),
+            scores.astype(np.float32),
+            sources.astype(np.int32),
+            kinds,
+            self.source_names,
+            terms,
+            self._scorer.terms,
         )
         self._close(ranked, histories)
-        return replace(ranked, scores=np.where(ranked.items == PADDING, np.float32(0), ranked.scores))
+        is_real = ranked.items != PADDING
+        final = np.where(is_real, ranked.scores, np.float32(0))
+        missing = np.where(is_real, final - terms.sum(axis=0, dtype=np.float64), 0)
+        # Less than this is rounding of the score, not a decision about the place.
+        terms[-1] = np.where(np.abs(missing) > ROUNDING, missing, 0)
+        return replace(ranked, scores=final)
 
     def frame(self, histories: Histories, user_ids: ObjectArray, ranked: RankedLists) -> pd.DataFrame:
         """Rows of `recommend` for one batch."""
@@ -183,13 +205,6 @@ class _Ranking:
             }
         )
 
-    def _weights(self, histories: Histories) -> FloatArray:
-        """Fusion weights by user, shape (retrievers, users): popularity alone without a history."""
-        names = list(self._recommender.retrievers)
-        alone = np.array([float(name == "popularity") for name in names], dtype=np.float32)
-        has_history = histories.lengths > 0
-        return np.where(has_history[None, :], self._recommender.weight_array()[:, None], alone[:, None])
-
     def _choose(self, items: IntArray, fused: FloatArray) -> tuple[IntArray, IntArray]:
         """Columns of the chosen candidates and their kinds, shape (users, top_k)."""
         order = np.argsort(-fused, axis=1, kind="stable")
@@ -217,27 +232,6 @@ class _Ranking:
                 return [(int(near[slot.place]), slot.kind) for slot in slots]
         return [(slot.place, slot.kind) for slot in self._builder.build(items.tolist())]
 
-    def _with_text_for_cold(self, fused: FloatArray, candidates: ScoredCandidates) -> FloatArray:
-        """Order cold items by their text also where the fitted weights leave the text out."""
-        if not self._text_aware or not self._resolved.rules.cold_share:
-            return fused
-        text = candidates.scores[self._text_aware].sum(axis=0)
-        is_cold = self._is_cold[np.maximum(candidates.items, 0)]
-        return np.asarray(np.round(fused + np.where(is_cold, TIE_SHARE * text, 0), DECIMALS), dtype=np.float32)
-
-    def _sources(
-        self, candidates: ScoredCandidates, weights: FloatArray, places: IntArray, items: IntArray
-    ) -> LongArray:
-        """The retriever that adds most to each fused score, the first one on ties; for a cold item its text."""
-        text = np.take_along_axis(candidates.scores[self._text_aware].sum(axis=0), places, axis=1)
-        is_cold = self._is_cold[np.maximum(items, 0)] & (text != 0)
-        shares = []
-        for row, (own, scores) in enumerate(zip(weights, candidates.scores, strict=True)):
-            chosen = np.take_along_axis(scores, places, axis=1)
-            share = np.where(own[:, None] > 0, own[:, None] * chosen, -np.inf)
-            shares.append(np.where(is_cold, chosen if row in self._text_aware else -np.inf, share))
-        return np.asarray(np.argmax(shares, axis=0), dtype=np.int64)
-
     def _close(self, ranked: RankedLists, histories: Histories) -> None:
         """Fill short lists with popular items, whose scores go on just below the last one."""
         popularity = self.source_names.index("popularity")
@@ -250,15 +244,7 @@ class _Ranking:
 def _batches(histories: Histories, size: int) -> Iterator[tuple[slice, Histories]]:
     for begin in range(0, max(histories.count, 1), size):
         users = slice(begin, begin + size)
-        yield (
-            users,
-            Histories(
-                histories.items[users],
-                histories.weights[users],
-                histories.event_ats[users],
-                histories.segments[users],
-            ),
-        )
+        yield users, histories.of_users(users)
 
 
 def _widened(places: IntArray | LongArray, width: int) -> IntArray:

@@ -9,26 +9,28 @@ from typing import Any, Self
 import numpy as np
 import orjson
 
-from models.candidates import CandidateGenerator, CandidateRequest, batch_size
+from models.candidates import CandidateGenerator
 from models.catalogue import Catalogue
 from models.catalogue_files import load_catalogue, save_catalogue
 from models.errors import DataError, NotFittedError
-from models.fusion import ScoredCandidates, fit_weights
-from models.interactions import PADDING, BoolArray, FloatArray, Histories, InteractionLog, LongArray
+from models.fusion_fitting import fit_fusion, import_for
+from models.interactions import BoolArray, FloatArray, Histories, InteractionLog, LongArray
+from models.rank_features import ItemFacts
+from models.rankers import LinearRanker, Ranker, load_ranker
+from models.ranking_sample import RankingSample, draw_sample
 from models.recommender_config import RecommenderConfig, new_retriever, retriever_class
 from models.retriever import Retriever, VectorRetriever
-from models.splitting import Holdout, Targets
+from models.splitting import Holdout
 from models.vector_index import ItemIndex
 
 FACTS_FILE = "recommender.json"
+RANKER_FOLDER = "ranker"
 FORMAT = 1
 SEQUENCE = "sequence"
-TEXT_AWARE = ("content", SEQUENCE)
+TEXT_AWARE = ("content", SEQUENCE, "two_tower", "generative")
 """Retrievers that know an item from its text alone."""
 RECOUNTED = ("popularity", "co_occurrence")
 """Retrievers cheap enough to be fitted again whenever the log has grown."""
-SEEN_LENGTH = 1_000
-"""Latest interactions of a user that count as seen while the weights are fitted."""
 
 OnStage = Callable[[str, float], None]
 
@@ -46,8 +48,11 @@ class Recommender:
         """Seconds that fitting each retriever and the weights took."""
         self.skipped: dict[str, str] = {}
         """Configured retrievers that were left out, and why."""
+        self._ranker: Ranker | None = None
         self.validation_ndcg: float | None = None
-        """NDCG of the fused ranking on the users that the weights were fitted on."""
+        """NDCG of the fused ranking on the users that it was fitted on."""
+        self.methods_compared: dict[str, float] = {}
+        """NDCG of each fusion method on validation users that it was not fitted on, where one was chosen by it."""
         self.item_counts: LongArray = np.zeros(catalogue.count, dtype=np.int64)
         """Interactions of each item in the log that was seen last."""
 
@@ -77,10 +82,11 @@ class Recommender:
         Raises:
             DataError: there is nothing to learn from.
         """
+        import_for(config.fusion.method)
         recommender = cls(config, catalogue)
         recommender._fit_retrievers(train_log, seed, on_stage, checkpoint_folder, {"validation": validation})
         with recommender._timed("fusion", on_stage):
-            recommender._fit_weights(validation, seed)
+            recommender._fit_fusion(validation, seed)
         return recommender
 
     def refit(
@@ -98,8 +104,37 @@ class Recommender:
         schedule = {"epochs": best_epoch} if best_epoch else {}
         production._fit_retrievers(full_log, seed, on_stage, checkpoint_folder, schedule)
         production.weights = _rescaled({name: self.weights.get(name, 0.0) for name in production.retrievers})
-        production.validation_ndcg = self.validation_ndcg
+        production.validation_ndcg, production.methods_compared = self.validation_ndcg, self.methods_compared
+        if list(production.retrievers) == list(self.retrievers):
+            production._ranker = self._ranker
+        elif self._ranker is not None:
+            production.skipped["fusion"] = f"{self._ranker.name} was fitted on other retrievers; weighted instead"
         return production
+
+    @property
+    def ranker(self) -> Ranker:
+        """What makes one score of the retrievers' scores."""
+        return self._ranker or LinearRanker(tuple(self.retrievers), self.weight_array())
+
+    def item_facts(self) -> ItemFacts:
+        """What a ranker may know of the items apart from scores."""
+        content = self.retrievers.get("content")
+        vectors = content.item_vectors() if isinstance(content, VectorRetriever) else None
+        return ItemFacts.of(self.catalogue, self.item_counts, vectors)
+
+    def ranking_sample(self, holdout: Holdout, *, seed: int) -> RankingSample:
+        """Up to `fusion.max_users` users of a holdout with their candidates: what a fusion is fitted on."""
+        return draw_sample(
+            self.candidate_generator(None),
+            tuple(self.retrievers),
+            holdout,
+            self.catalogue,
+            self.item_facts(),
+            count=self.config.fusion.max_users,
+            per_retriever=self.config.candidates_per_retriever,
+            exclude_seen=self.config.exclude_seen,
+            seed=seed,
+        )
 
     @property
     def is_cold(self) -> BoolArray:
@@ -166,6 +201,8 @@ class Recommender:
         folder.mkdir(parents=True, exist_ok=True)
         for name, retriever in self.retrievers.items():
             retriever.save(folder / name)
+        if self._ranker is not None:
+            self._ranker.save(folder / RANKER_FOLDER)
         save_catalogue(replace(self.catalogue, embeddings=None), folder / "catalogue.parquet")
         facts = {
             "format": FORMAT,
@@ -174,6 +211,8 @@ class Recommender:
             "weights": self.weights,
             "skipped": self.skipped,
             "validation_ndcg": self.validation_ndcg,
+            "methods_compared": self.methods_compared,
+            "has_ranker": self._ranker is not None,
             "item_counts": self.item_counts.tolist(),
         }
         (folder / FACTS_FILE).write_bytes(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))
@@ -191,10 +230,13 @@ class Recommender:
         facts = orjson.loads(path.read_bytes())
         if facts.get("format") != FORMAT:
             raise NotFittedError(f"{path} has format {facts.get('format')}, this version reads {FORMAT}; train again")
+        # Before the retrievers: on macOS LightGBM must be imported before torch.
+        ranker = load_ranker(folder / RANKER_FOLDER) if facts.get("has_ranker") else None
         recommender = cls(RecommenderConfig.from_dict(facts["config"]), load_catalogue(folder / "catalogue.parquet"))
         recommender.retrievers = {name: retriever_class(name).load(folder / name) for name in facts["retrievers"]}
         recommender.weights, recommender.skipped = facts["weights"], facts["skipped"]
         recommender.validation_ndcg = facts["validation_ndcg"]
+        recommender._ranker, recommender.methods_compared = ranker, facts.get("methods_compared", {})
         recommender.item_counts = np.array(facts["item_counts"], dtype=np.int64)
         return recommender
 
@@ -221,33 +263,12 @@ class Recommender:
                 self.retrievers[name] = retriever
         self.weights = {name: 1 / len(self.retrievers) for name in self.retrievers}
 
-    def _fit_weights(self, validation: Holdout, seed: int) -> None:
-        config = self.config.fusion
-        rng = np.random.default_rng(seed)
-        count = min(config.max_users, validation.count)
-        chosen = np.sort(rng.choice(validation.count, count, replace=False)) if count else np.zeros(0, dtype=np.int64)
-        targets = _select(validation.targets, chosen)
-        candidates = self._validation_candidates(validation, chosen)
-        weights, ndcg = fit_weights(candidates, targets, config, seed=seed)
-        self.weights = dict(zip(self.retrievers, weights.astype(float).round(6).tolist(), strict=True))
-        self.validation_ndcg = ndcg if targets.count else None
-
-    def _validation_candidates(self, validation: Holdout, chosen: LongArray) -> ScoredCandidates:
-        available = np.ones(self.catalogue.count, dtype=bool)
-        if validation.boundary is not None:
-            available = self.catalogue.available_at(validation.boundary)
-        none = np.zeros(0, dtype=np.int32)
-        request = CandidateRequest(
-            self.config.candidates_per_retriever, available, self.config.exclude_seen, extra_rows=none, cold_rows=none
-        )
-        generator = self.candidate_generator(None)
-        size = batch_size(self.catalogue.count)
-        users = validation.user_rows[chosen]
-        parts = [
-            generator.score(validation.history.histories(users[begin : begin + size], length=SEEN_LENGTH), request)
-            for begin in range(0, len(users), size)
-        ]
-        return _joined(parts, len(self.retrievers))
+    def _fit_fusion(self, validation: Holdout, seed: int) -> None:
+        fitted = fit_fusion(self.ranking_sample(validation, seed=seed), self.config.fusion, seed=seed)
+        weights = fitted.wide.weights.astype(float).round(6).tolist()
+        self.weights = dict(zip(self.retrievers, weights, strict=True))
+        self._ranker = None if fitted.ranker is fitted.wide else fitted.ranker
+        self.validation_ndcg, self.methods_compared = fitted.ndcg, fitted.compared
 
     def _timed(self, name: str, on_stage: OnStage | None) -> "_Stage":
         return _Stage(self.seconds, name, on_stage)
@@ -276,24 +297,3 @@ def _item_counts(log: InteractionLog) -> LongArray:
 def _rescaled(weights: Mapping[str, float]) -> dict[str, float]:
     total = sum(weights.values())
     return {name: weight / total if total else 1 / len(weights) for name, weight in weights.items()}
-
-
-def _select(targets: Targets, users: LongArray) -> Targets:
-    lengths = targets.lengths[users]
-    parts: list[Any] = [targets.item_rows[targets.start[user] : targets.start[user + 1]] for user in users]
-    rows = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
-    return Targets(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), rows)
-
-
-def _joined(parts: list[ScoredCandidates], retriever_count: int) -> ScoredCandidates:
-    """Batches of different widths as one."""
-    users, width = sum(len(part.items) for part in parts), max((part.items.shape[1] for part in parts), default=1)
-    items = np.full((users, width), PADDING, dtype=np.int32)
-    scores = np.zeros((retriever_count, users, width), dtype=np.float32)
-    begin = 0
-    for part in parts:
-        end = begin + len(part.items)
-        items[begin:end, : part.items.shape[1]] = part.items
-        scores[:, begin:end, : part.items.shape[1]] = part.scores
-        begin = end
-    return ScoredCandidates(items, scores)

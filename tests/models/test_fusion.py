@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from models.errors import ConfigurationError
-from models.fusion import FusionConfig, ScoredCandidates, fit_weights, mean_ndcg, normalise, target_places
+from models.fusion import ScoredCandidates, fit_weights, mean_ndcg, normalise, target_places
+from models.fusion_config import FusionConfig
 from models.splitting import Targets
 
 EVERY = np.ones((1, 4), dtype=bool)
