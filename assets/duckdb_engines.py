@@ -1,7 +1,8 @@
 """DuckDB engines with the lake's extensions loaded, kept for the next connection of this process.
 
 Loading an extension verifies its signature, which takes 0.2 s of CPU for each of the two; attaching a lake takes 5 ms.
-So an engine is used by one connection at a time and goes back to the shelf with nothing attached.
+So an engine is used by one connection at a time and goes back to the shelf with nothing attached. An engine that has
+spilled to a folder takes no other one, hence a shelf for each folder.
 """
 
 import importlib.util
@@ -15,27 +16,32 @@ import duckdb
 
 from models.errors import LakeError
 
-_SHELF: defaultdict[str, SimpleQueue[duckdb.DuckDBPyConnection]] = defaultdict(SimpleQueue)
+_Shelf = tuple[str, Path]
+"""Catalogue extension and folder for spilling."""
+
+_SHELVES: defaultdict[_Shelf, SimpleQueue[duckdb.DuckDBPyConnection]] = defaultdict(SimpleQueue)
 
 
 @contextmanager
-def borrowed_connection(store: str, name: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def borrowed_connection(store: str, name: str, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to an engine that nobody else uses, with `ducklake` and one catalogue extension loaded.
 
     Args:
         store: Extension of the catalogue's database: `sqlite_scanner` or `postgres_scanner`.
         name: Database that the caller attaches; it is detached at the end.
+        spill: Folder for what does not fit in memory; made when it is first needed.
 
     Raises:
         LakeError: an extension is missing.
     """
-    engine = _engine(store)
+    shelf = (store, spill)
+    engine = _engine(shelf)
     connection = engine.cursor()
     try:
         yield connection
     finally:
         connection.close()
-        _give_back(engine, store, name)
+        _give_back(engine, shelf, name)
 
 
 def extension_file(name: str) -> Path:
@@ -56,23 +62,26 @@ def extension_file(name: str) -> Path:
     return file
 
 
-def _engine(store: str) -> duckdb.DuckDBPyConnection:
+def _engine(shelf: _Shelf) -> duckdb.DuckDBPyConnection:
+    store, spill = shelf
     try:
-        return _SHELF[store].get_nowait()
+        return _SHELVES[shelf].get_nowait()
     except Empty:
         # The cache knows a file by its name and time: a staging file that is written anew within the same tick of the
         # clock would be read as it was before.
-        engine = duckdb.connect(":memory:", config={"enable_external_file_cache": False})
+        spill.parent.mkdir(parents=True, exist_ok=True)
+        config = {"enable_external_file_cache": False, "temp_directory": str(spill)}
+        engine = duckdb.connect(":memory:", config=config)
         for extension in ("ducklake", store):
             engine.execute(f"LOAD '{extension_file(extension)}'")
         return engine
 
 
-def _give_back(engine: duckdb.DuckDBPyConnection, store: str, name: str) -> None:
+def _give_back(engine: duckdb.DuckDBPyConnection, shelf: _Shelf, name: str) -> None:
     try:
         engine.execute(f"DETACH DATABASE IF EXISTS {name}")
     except duckdb.Error:
         # Something still uses the database, such as an interrupted query: such an engine is not used again.
         engine.close()
         return
-    _SHELF[store].put(engine)
+    _SHELVES[shelf].put(engine)

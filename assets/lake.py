@@ -73,7 +73,8 @@ class Lake:
             LakeError: the catalogue cannot be opened.
         """
         store = "postgres_scanner" if self.catalogue.startswith("postgres:") else "sqlite_scanner"
-        with borrowed_connection(store, "lake") as connection:
+        spill = self.staging_path / f"{scratch_name()}spill"
+        with borrowed_connection(store, "lake", spill) as connection:
             self._attach(connection, snapshot)
             yield connection
 
@@ -187,8 +188,7 @@ class Lake:
             )
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
-        spill = self.staging_path / f"{scratch_name()}spill"
-        connection.execute(f"SET memory_limit = '{self.memory_limit}'; SET temp_directory = '{spill}'")
+        connection.execute(f"SET memory_limit = '{self.memory_limit}'")
         Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
         options = [f"DATA_PATH '{self.data_path}/'", "DATA_INLINING_ROW_LIMIT 0"]
         if snapshot is not None:
