@@ -126,16 +126,23 @@ class Registry:
 
     @contextmanager
     def run(
-        self, experiment: str, name: str, *, fingerprint: str, tags: Mapping[str, str] | None = None
+        self,
+        experiment: str,
+        name: str,
+        *,
+        fingerprint: str,
+        tags: Mapping[str, str] | None = None,
+        parent: RegistryRun | None = None,
     ) -> Iterator[RegistryRun]:
-        """Open a run; it ends as FINISHED, or as FAILED when the block raises.
+        """Open a run, below `parent` where given; it ends as FINISHED, or as FAILED when the block raises.
 
         Runs of this experiment that a killed process on this machine left open are ended as KILLED first, and their
         unregistered model files removed.
         """
         experiment_id = self._experiment(experiment)
         self._end_dead_runs(experiment_id)
-        all_tags = {FINGERPRINT: fingerprint, _PROCESS: this_process(), **(tags or {})}
+        nesting = {} if parent is None else {"mlflow.parentRunId": parent.run_id}
+        all_tags = {FINGERPRINT: fingerprint, _PROCESS: this_process(), **nesting, **(tags or {})}
         run_id = self.client.create_run(experiment_id, tags=all_tags, run_name=name).info.run_id
         status = "FAILED"
         try:

@@ -41,6 +41,13 @@ class Targets:
         """Evaluated user (0-based) of each entry of `item_rows`."""
         return np.repeat(np.arange(self.count, dtype=np.int64), self.lengths)
 
+    def select(self, users: LongArray) -> "Targets":
+        """The targets of the given users (0-based), in the order given."""
+        lengths = self.lengths[users]
+        start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(int(start[-1])) - np.repeat(start[:-1], lengths)
+        return Targets(start, self.item_rows[np.repeat(self.start[users], lengths) + within])
+
 
 @dataclass(frozen=True)
 class Holdout:
@@ -65,6 +72,10 @@ class Holdout:
     def histories(self, *, length: int = 200) -> Histories:
         """Histories of the evaluated users, in the order of `user_rows`."""
         return self.history.histories(self.user_rows, length=length)
+
+    def select(self, users: LongArray) -> "Holdout":
+        """The holdout of some of its evaluated users (0-based), ascending; the history stays whole."""
+        return replace(self, user_rows=self.user_rows[users], targets=self.targets.select(users))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from models.errors import FreshetError
-from orchestration.commands import demo, doctor, evaluate, load, prepare, quarantine, run, status, top_k, up
+from orchestration.commands import demo, doctor, evaluate, load, prepare, quarantine, run, search, status, top_k, up
 from orchestration.commands.console import Exit, err
 
 EPILOG = (
@@ -30,6 +30,7 @@ app.add_typer(load.app, name="load")
 app.command("run")(run.run)
 app.command("top-k")(top_k.top_k)
 app.command()(evaluate.evaluate)
+app.command()(search.search)
 app.command()(status.status)
 app.add_typer(quarantine.app, name="quarantine")
 app.command()(up.up)

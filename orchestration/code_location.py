@@ -10,7 +10,7 @@ from assets.partitions import daily_partitions
 from orchestration.alerts import ALERT_SENSORS
 from orchestration.environment import prepare_environment
 from orchestration.home import warehouse_project
-from orchestration.jobs import build_jobs
+from orchestration.jobs import build_jobs, build_search_job
 from orchestration.resources import build_resources
 from orchestration.schedules import daily_schedule, hourly_schedule, weekly_schedule
 from orchestration.sensors import landing_sensor, touched_users_sensor
@@ -32,7 +32,7 @@ def build_definitions(settings: Settings) -> Definitions:
     return Definitions(
         assets=[*load_assets_from_modules(_MODULES), *build_dbt_assets(manifest, partitions)],
         asset_checks=build_checks(),
-        jobs=list(jobs.values()),
+        jobs=[*jobs.values(), build_search_job()],
         schedules=[
             daily_schedule(jobs["daily_refresh"]),
             weekly_schedule(jobs["retraining"]),

@@ -5,19 +5,21 @@ Runs of a schedule or sensor go through the queue, one at a time where the catal
 
 from typing import Any
 
-from dagster import AssetSelection, Backoff, RetryPolicy, RunConfig, define_asset_job
+from dagster import AssetSelection, Backoff, JobDefinition, RetryPolicy, RunConfig, define_asset_job, job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.champion import CHAMPION
 from assets.evaluation import REPORT
 from assets.graph import FEATURES, INGESTION, SERVING, WAREHOUSE
+from assets.hyperparameter_search import SEARCH, search_hyperparameters
 from assets.index import INDEX
 from assets.language_model import EMBEDDINGS, FINETUNED, PRETRAINED
 from assets.recommender import CHALLENGER
 from assets.serving import TOP_K, TopKConfig
 
 RETRY_LOCKED = RetryPolicy(max_retries=3, delay=5, backoff=Backoff.EXPONENTIAL)
-"""For steps that another writer can hold up; training is not retried, since it would only fail again."""
+"""For steps that another writer can hold up. `retraining` is not retried: it would only fail again, hours later, and a
+run that is started anew goes on from the last checkpoint."""
 
 _TRAINED = AssetSelection.assets(PRETRAINED, FINETUNED, CHALLENGER, REPORT, CHAMPION)
 _AFTER_TRAINING = AssetSelection.assets(EMBEDDINGS, INDEX, TOP_K)
@@ -36,6 +38,7 @@ def build_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
             "retraining",
             "Encoder and recommender are trained anew, evaluated, promoted if the gate accepts, and serve.",
             _TRAINED | _AFTER_TRAINING,
+            retry=None,
         ),
         _job("top_k_refresh", "All lists are renewed from the marts as they are.", _FRESH),
         _job("landing_ingestion", "What landed is ingested.", AssetSelection.groups(INGESTION)),
@@ -49,7 +52,26 @@ def build_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
     return {job.name: job for job in jobs}
 
 
-def _job(name: str, description: str, selection: AssetSelection, **options: Any) -> UnresolvedAssetJobDefinition:
-    return define_asset_job(
-        name, selection, description=description, tags={"freshet/job": name}, op_retry_policy=RETRY_LOCKED, **options
+def build_search_job() -> JobDefinition:
+    """The search for hyper-parameters; no schedule starts it, and no asset follows from it."""
+
+    @job(
+        name=SEARCH,
+        description="Hyper-parameters are searched on validation, each trial a run in MLflow; goes on where it ended.",
+        tags={"freshet/job": SEARCH},
     )
+    def hyperparameter_search() -> None:
+        search_hyperparameters()
+
+    return hyperparameter_search
+
+
+def _job(
+    name: str,
+    description: str,
+    selection: AssetSelection,
+    retry: RetryPolicy | None = RETRY_LOCKED,
+    **options: Any,
+) -> UnresolvedAssetJobDefinition:
+    tags = {"freshet/job": name}
+    return define_asset_job(name, selection, description=description, tags=tags, op_retry_policy=retry, **options)
