@@ -127,7 +127,8 @@ class Lake:
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             for table in TABLES:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {table.qualified_name} ({_column_sql(table)})")
-            connection.execute(_TOP_K_ITEMS_VIEW)
+            for statement in _NEWER_TOP_K:
+                connection.execute(statement)
 
         self.data_path.mkdir(parents=True, exist_ok=True)
         self.write(create, message="create tables")
@@ -257,12 +258,21 @@ def _explained(error: duckdb.Error, lake: Lake) -> LakeError:
 
 
 _TOP_K_ITEMS_VIEW = """
-CREATE VIEW IF NOT EXISTS serving.top_k_items AS
+CREATE OR REPLACE VIEW serving.top_k_items AS
 SELECT
     surface, user_id, position AS rank, entry.item_id, entry.score, entry.source, entry.reason,
-    model_version, generated_at, expires_at
+    entry.contributions, entry.propensity, model_version, generated_at, expires_at
 FROM (
     SELECT *, unnest(items) AS entry, unnest(range(1, len(items) + 1)) AS position
     FROM serving.top_k
 )
 """
+
+_NEWER_TOP_K = (
+    # Homes made by earlier versions; their lists keep nulls there until they are made again.
+    "ALTER TABLE serving.top_k ADD COLUMN IF NOT EXISTS items.element.contributions "
+    "STRUCT(term VARCHAR, amount DOUBLE)[]",
+    "ALTER TABLE serving.top_k ADD COLUMN IF NOT EXISTS items.element.propensity DOUBLE",
+    _TOP_K_ITEMS_VIEW,
+)
+"""Bring the lists to the present version of their contract."""

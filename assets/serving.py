@@ -76,7 +76,10 @@ INSERT INTO serving.top_k BY NAME
 WITH made AS (
     SELECT
         user_id,
-        list({'item_id': item_id, 'score': score, 'source': source, 'reason': reason} ORDER BY rank) AS items
+        list({
+            'item_id': item_id, 'score': score, 'source': source, 'reason': reason,
+            'contributions': contributions, 'propensity': propensity
+        } ORDER BY rank) AS items
     FROM read_parquet(?)
     GROUP BY user_id
 )
@@ -87,16 +90,6 @@ SELECT
 FROM read_parquet(?) AS wanted LEFT JOIN made USING (user_id)
 ORDER BY user_id
 """
-
-_LIST_TYPES = {
-    "user_id": "string",
-    "rank": "int64",
-    "item_id": "string",
-    "score": "float64",
-    "source": "string",
-    "reason": "string",
-}
-"""Types of the lists on their way to the lake; a block without entries would have none."""
 
 
 class TopKConfig(Config):
@@ -142,7 +135,7 @@ class Server:
             as_of: Moment that the lists are for.
 
         Returns:
-            Frame `user_id, rank, item_id, score, source, reason`.
+            Frame `user_id, rank, item_id, score, source, reason, contributions, propensity`.
         """
         from models.pipeline import recommend
 
@@ -234,7 +227,7 @@ def publish_lists(
     with scratch_folder(lake.staging_path) as folder:
         for begin in range(0, len(users), USERS_PER_BLOCK):
             block = server.lists(users.iloc[begin : begin + USERS_PER_BLOCK], as_of=as_of)
-            block[list(_LIST_TYPES)].astype(_LIST_TYPES).to_parquet(folder / f"{begin:09d}.parquet", index=False)
+            block.to_parquet(folder / f"{begin:09d}.parquet", index=False, schema=_list_schema())
         users[["user_id", "last_event_at"]].to_parquet(folder / "users", index=False)
         surface = server.domain.surface
         values = [
@@ -256,3 +249,22 @@ def publish_lists(
                 connection.execute(_INSERT, values)
 
         return lake.write(publish, message=f"{lane} lists of {len(users)} users").snapshot
+
+
+def _list_schema() -> Any:
+    """Types of the lists on their way to the lake; a block without entries would have none."""
+    import pyarrow as pa
+
+    term = pa.struct([("term", pa.string()), ("amount", pa.float64())])
+    return pa.schema(
+        [
+            ("user_id", pa.string()),
+            ("rank", pa.int64()),
+            ("item_id", pa.string()),
+            ("score", pa.float64()),
+            ("source", pa.string()),
+            ("reason", pa.string()),
+            ("contributions", pa.list_(term)),
+            ("propensity", pa.float64()),
+        ]
+    )

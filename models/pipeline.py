@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from models.candidates import CandidateRequest, batch_size
+from models.contributions import compact
 from models.errors import ConfigurationError, DataError
 from models.fusion import DECIMALS
 from models.interactions import PADDING, FloatArray, Histories, IntArray, LongArray, ObjectArray
@@ -48,6 +49,8 @@ class RankedLists:
     """What each term adds to each score, shape (terms, users, top_k); the terms of a score add up to it."""
     terms: tuple[str, ...]
     """Names of the terms."""
+    propensities: FloatArray
+    """Probability that the item stands at its place, shape (users, top_k); 1 where nothing was drawn."""
 
 
 def recommend(
@@ -73,7 +76,7 @@ def recommend(
         as_of: Moment of availability and of rule windows, seconds since 1970 UTC.
 
     Returns:
-        Columns `user_id, rank` (from 1)`, item_id, score, source, reason`, by user in the given order, then rank.
+        Columns `user_id, rank` (from 1)`, item_id, score, source, reason, contributions, propensity`, by user in the given order, then rank.
     """
     if len(user_ids) != histories.count:
         raise DataError(f"{len(user_ids)} user ids for {histories.count} histories")
@@ -105,6 +108,7 @@ def rank_users(
         source_names=ranking.source_names,
         contributions=np.concatenate([part.contributions for part in parts], axis=1),
         terms=parts[0].terms,
+        propensities=np.concatenate([part.propensities for part in parts]),
     )
 
 
@@ -167,6 +171,7 @@ class _Ranking:
             self.source_names,
             terms,
             self._scorer.terms,
+            np.ones(items.shape, dtype=np.float32),
         )
         self._close(ranked, histories)
         is_real = ranked.items != PADDING
@@ -202,6 +207,10 @@ class _Ranking:
                 Columns.score: ranked.scores[users, ranks].astype(np.float64),
                 Columns.source: np.array(names, dtype=object),
                 Columns.reason: np.array(reasons, dtype=object),
+                Columns.contributions: pd.Series(
+                    compact(ranked.contributions[:, users, ranks], ranked.terms), dtype=object
+                ),
+                Columns.propensity: ranked.propensities[users, ranks].astype(np.float64),
             }
         )
 

@@ -69,6 +69,8 @@ class Columns:
     rank = "rank"
     source = "source"
     reason = "reason"
+    contributions = "contributions"
+    propensity = "propensity"
     split = "split"
     segment = "segment"
 

@@ -82,7 +82,10 @@ ITEM_COOCCURRENCE = Table(
     ),
 )
 
-LIST_TYPE = "STRUCT(item_id VARCHAR, score DOUBLE, source VARCHAR, reason VARCHAR)[]"
+LIST_TYPE = (
+    "STRUCT(item_id VARCHAR, score DOUBLE, source VARCHAR, reason VARCHAR, "
+    "contributions STRUCT(term VARCHAR, amount DOUBLE)[], propensity DOUBLE)[]"
+)
 
 TOP_K = Table(
     "serving",
@@ -92,9 +95,7 @@ TOP_K = Table(
     (
         required("surface", "VARCHAR", "Where the list is shown, such as home."),
         required("user_id", "VARCHAR", "User."),
-        required(
-            "items", "STRUCT(item_id VARCHAR, score DOUBLE, source VARCHAR, reason VARCHAR)[]", "The list, best first."
-        ),
+        required("items", LIST_TYPE, "The list, best first."),
         required("model_version", "VARCHAR", "Version of the recommender that ranked it."),
         required("index_version", "VARCHAR", "Version of the FAISS index that was searched."),
         required("input_snapshot", "BIGINT", "Lake snapshot that was read."),

@@ -70,6 +70,14 @@ def _rules(promise: ListPromise) -> tuple[Rule, ...]:
             "Scores never rise along a list, so that any reader who sorts by score keeps the order of the list.",
         ),
         Rule(
+            "terms_add_up_to_the_score", "count_unexplained", Between(0, 0),
+            "The contributions of every item add up to its score within 0.001; without any, nothing is asked.",
+        ),
+        Rule(
+            "propensities_are_probabilities", "count_not_a_chance", Between(0, 0),
+            "Every propensity is above 0 and at most 1.",
+        ),
+        Rule(
             "lists_are_not_expired", "seconds_left", Between(1, None),
             "No list has expired; run the job top_k_refresh, and see `freshet status` for what blocks it.",
         ),
@@ -145,6 +153,15 @@ SELECT
     coalesce(count_seen, 0) AS count_seen,
     coalesce(count_blocked, 0) AS count_blocked,
     len(list_filter(items, lambda entry: entry.score IS NULL OR NOT isfinite(entry.score))) AS count_not_finite,
+    len(list_filter(
+        items,
+        lambda entry: entry.contributions IS NOT NULL
+            AND abs(coalesce(list_sum(list_transform(entry.contributions, lambda part: part.amount)), 0) - entry.score)
+            > 0.001
+    )) AS count_unexplained,
+    len(list_filter(
+        items, lambda entry: entry.propensity IS NOT NULL AND NOT (entry.propensity > 0 AND entry.propensity <= 1)
+    )) AS count_not_a_chance,
     len(list_filter(
         range(2, len(items) + 1), lambda place: items[place].score > items[place - 1].score
     )) AS count_out_of_order,

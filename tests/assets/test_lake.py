@@ -91,6 +91,22 @@ def test_lists_are_unnested_by_the_view(lake: Lake) -> None:
     assert list(rows.itertuples(index=False, name=None)) == [(1, "a"), (2, "b")]
 
 
+def test_lists_of_an_earlier_version_stay_readable(lake: Lake) -> None:
+    def make_old(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("ALTER TABLE serving.top_k DROP COLUMN items.element.propensity")
+        connection.execute("ALTER TABLE serving.top_k DROP COLUMN items.element.contributions")
+        connection.execute(
+            "INSERT INTO serving.top_k VALUES ('home', 'u', [{'item_id': 'a', 'score': 2.0, 'source': 's', "
+            "'reason': 'r'}], 'm', 'i', 1, '2026-01-01', '2026-01-02', 'batch', NULL)"
+        )
+
+    lake.write(make_old, message="as it was")
+    lake.create_tables()
+    row = lake.frame("SELECT item_id, contributions, propensity FROM serving.top_k_items").iloc[0]
+    assert row["item_id"] == "a"
+    assert row[["contributions", "propensity"]].isna().all()
+
+
 def test_a_catalogue_that_is_no_database_is_explained(tmp_path: Path) -> None:
     broken = tmp_path / "catalogue.sqlite"
     broken.write_text("not a database, although it has the name of one")

@@ -6,6 +6,7 @@ import pytest
 
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError, DataError
+from models.fusion_fitting import fit_ranker
 from models.interactions import Histories, InteractionLog, empty_histories
 from models.pipeline import rank_users, recommend
 from models.recommender import Recommender
@@ -77,6 +78,24 @@ def test_ranks_count_from_one_and_scores_never_rise(market: tuple[Recommender, I
     for _, own in frame.groupby("user_id"):
         assert own["rank"].tolist() == list(range(1, len(own) + 1))
         assert own["score"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("method", ["weighted", "rrf", "stacked", "lambdarank"])
+def test_terms_add_up_to_every_score(market: tuple[Recommender, InteractionLog], method: str) -> None:
+    recommender, log = market
+    users = np.arange(20, dtype=np.int32)
+    sample = recommender.ranking_sample(Holdout(log, users, Targets(np.arange(21), users)), seed=0)
+    recommender._ranker = fit_ranker(method, sample, recommender.config.fusion, seed=0)
+    rules = RerankRules(
+        max_per_category=3,
+        item_rules=(ItemRule("p", "pin", "item_id", "i19", 1), ItemRule("b", "boost", "item_id", "i03", 0.5)),
+    )
+    frame = lists(recommender, log.histories(users), rules, top_k=11)
+    sums = [sum(part["amount"] for part in entry) for entry in frame["contributions"]]
+    np.testing.assert_allclose(sums, frame["score"], atol=1e-3)
+    named = {part["term"] for entry in frame["contributions"] for part in entry}
+    assert "boost" in named
+    assert set(frame.loc[frame["item_id"] == "i19", "source"]) <= {"rule"}
 
 
 @pytest.mark.parametrize("with_index", [False, True])
@@ -189,7 +208,8 @@ def test_one_item_and_one_user() -> None:
 def test_no_users_give_an_empty_frame_with_its_columns(market: tuple[Recommender, InteractionLog]) -> None:
     frame = lists(market[0], empty_histories(np.array([], dtype=object)), users=[])
     assert frame.empty
-    assert list(frame.columns) == ["user_id", "rank", "item_id", "score", "source", "reason"]
+    expected = ["user_id", "rank", "item_id", "score", "source", "reason", "contributions", "propensity"]
+    assert list(frame.columns) == expected
 
 
 def test_wrong_arguments_are_refused(market: tuple[Recommender, InteractionLog]) -> None:
