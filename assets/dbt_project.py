@@ -19,7 +19,7 @@ import duckdb
 from duckdb_extensions import import_extension
 from filelock import FileLock
 
-from assets import dbt_process
+from assets.bound_process import bound_command
 from assets.lake import Lake
 from models.errors import ConfigurationError, LakeError
 
@@ -159,7 +159,7 @@ def generate_docs(project: WarehouseProject, lake: Lake) -> Path:
 
 def dbt_command(arguments: Sequence[str]) -> list[str]:
     """Command line that runs dbt for as long as this process lives."""
-    return [sys.executable, str(Path(dbt_process.__file__)), str(os.getpid()), *arguments]
+    return bound_command([str(Path(sys.executable).with_name("dbt")), *arguments])
 
 
 def child_environment(project: WarehouseProject, lake: Lake, target: Path) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Child processes that live as long as one command: each in a group of its own, all stopped together."""
+"""Child processes that live as long as one command: each in a group of its own, all stopped together.
+
+Where the command is killed, the kernel asks them to end.
+"""
 
 import os
 import signal
@@ -12,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from assets.bound_process import bound_command
 from models.errors import ConfigurationError
 
 _GRACE_SECONDS = 15.0
@@ -69,7 +73,7 @@ class ChildProcesses:
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / f"{service.name}.log").open("wb") as log:
             self._running[service.name] = subprocess.Popen(
-                list(service.command),
+                bound_command(service.command, signal.SIGTERM),
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,5 +1,7 @@
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -46,6 +48,27 @@ def test_leaving_stops_services_and_their_children(tmp_path: Path, port: int) ->
     while is_alive(grandchild) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_alive(grandchild)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux tells children")
+def test_a_killed_command_leaves_no_service_behind(tmp_path: Path) -> None:
+    code = f"""
+import os, pathlib, sys, time
+from orchestration.commands.child_processes import ChildProcesses, Service
+with ChildProcesses(pathlib.Path({str(tmp_path)!r}), dict(os.environ)) as children:
+    children.start(Service("sleeper", [sys.executable, "-c", "import time; time.sleep(60)"], "", ""))
+    print(children._running["sleeper"].pid, flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        service_id = int(command.stdout.readline())
+        assert is_alive(service_id)
+        command.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while is_alive(service_id) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(service_id)
 
 
 @pytest.mark.parametrize(
