@@ -4,6 +4,7 @@ A SQLite catalogue takes one writer at a time, so every write transaction holds 
 processes; reads take none and are never blocked. Each write is one transaction, thus one snapshot.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "re
 
 _WRITE_ATTEMPTS = 5
 _BUSY = ("database is locked", "transaction conflict", "could not serialize", "failed to commit ducklake")
+_MADE_FOR = re.compile(r'does not match existing data path in the catalog "(.*?)/?"')
 _FULL = ("no space left on device", "disk quota exceeded", "database or disk is full")
 
 Result = TypeVar("Result")
@@ -247,6 +249,11 @@ def _is_busy(error: BaseException) -> bool:
 
 def _explained(error: duckdb.Error, lake: Lake) -> LakeError:
     text = str(error)
+    if made_for := _MADE_FOR.search(text):
+        return LakeError(
+            f"the catalogue {lake.catalogue} was made for data in {made_for[1]}, not in {lake.data_path}; put the home "
+            "folder back where it was, or set FRESHET_DATA_PATH to where its data is"
+        )
     if any(sign in text.lower() for sign in _FULL):
         return LakeFullError(f"no space left under {lake.data_path}; free some and run again, nothing was committed")
     if _is_busy(error):

@@ -24,7 +24,7 @@ _PYTHON = (3, 11)
 _GIB = 1024**3
 _LEAST_DISK, _ENOUGH_DISK = 1 * _GIB, 5 * _GIB
 _ENOUGH_MEMORY = 4 * _GIB
-_PORTS = {3000: "the Dagster UI", 5000: "the MLflow UI"}
+_PORTS = {3000: "the Dagster UI", 5000: "the MLflow UI", 3080: "the dbt docs"}
 _PASSWORD_IN_URL = re.compile(r"(?<=:)[^:@/\s]+(?=@)")
 _PASSWORD_IN_DSN = re.compile(r"(?<=password=)('[^']*'|\S+)")
 

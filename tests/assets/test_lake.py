@@ -1,4 +1,5 @@
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -113,3 +114,9 @@ def test_a_catalogue_that_is_no_database_is_explained(tmp_path: Path) -> None:
     lake = Lake(f"sqlite:{broken}", tmp_path / "data", tmp_path / "write.lock")
     with pytest.raises(LakeError, match="the lake refused"):
         lake.current_snapshot()
+
+
+def test_a_moved_home_folder_names_both_places(lake: Lake, tmp_path: Path) -> None:
+    moved = replace(lake, data_path=tmp_path / "elsewhere")
+    with pytest.raises(LakeError, match=rf"made for data in {lake.data_path}, not in .*elsewhere; .*FRESHET_DATA_PATH"):
+        moved.current_snapshot()
