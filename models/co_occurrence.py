@@ -47,7 +47,7 @@ class CoOccurrenceRetriever(ItemItemRetriever[CoOccurrenceConfig]):
         unit = sparse.csr_matrix(users_by_item @ sparse.diags(scale.astype(np.float32)))
         by_item = sparse.csr_matrix(unit.T)
         blocks = [
-            _strongest(by_item[begin : begin + ITEMS_PER_BLOCK] @ unit, begin, self.config.neighbours)
+            strongest_in_rows(by_item[begin : begin + ITEMS_PER_BLOCK] @ unit, begin, self.config.neighbours)
             for begin in range(0, log.item_count, ITEMS_PER_BLOCK)
         ]
         self._weights = sparse.csr_matrix(sparse.vstack(blocks), dtype=np.float32)
@@ -58,7 +58,7 @@ class CoOccurrenceRetriever(ItemItemRetriever[CoOccurrenceConfig]):
         return self.weights()
 
 
-def _strongest(block: sparse.csr_matrix, first_row: int, count: int) -> sparse.csr_matrix:
+def strongest_in_rows(block: sparse.csr_matrix, first_row: int, count: int) -> sparse.csr_matrix:
     """The `count` highest entries of each row without the diagonal; ties go to the lower column."""
     entries = sparse.coo_matrix(block)
     is_other = entries.col != entries.row + first_row

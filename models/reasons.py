@@ -17,7 +17,10 @@ _BECAUSE = {
     "co_occurrence": "often chosen together with",
     "als": "liked by people who also chose",
     "ease": "liked by people who also chose",
+    "bpr": "liked by people who also chose",
     "sequence": "a likely next step after",
+    "sequence_linear": "a likely next step after",
+    "graph": "close, by buyers, brand or category, to",
 }
 
 

@@ -27,8 +27,8 @@ FACTS_FILE = "recommender.json"
 RANKER_FOLDER = "ranker"
 FORMAT = 1
 SEQUENCE = "sequence"
-TEXT_AWARE = ("content", SEQUENCE, "two_tower", "generative")
-"""Retrievers that know an item from its text alone."""
+TEXT_AWARE = ("content", SEQUENCE, "two_tower", "generative", "graph")
+"""Retrievers that know an item from its text, or from its brand and category, alone."""
 RECOUNTED = ("popularity", "co_occurrence")
 """Retrievers cheap enough to be fitted again whenever the log has grown."""
 

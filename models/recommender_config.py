@@ -15,6 +15,7 @@ from models.ease import EASEConfig, EASERetriever
 from models.errors import ConfigurationError
 from models.fusion import FusionConfig
 from models.generative_config import GenerativeConfig
+from models.graph import GraphConfig, GraphRetriever
 from models.interactions import InteractionLog
 from models.popularity import PopularityConfig, PopularityRetriever
 from models.retriever import Retriever
@@ -26,7 +27,7 @@ from models.vector_index import IndexConfig
 
 DEFAULT_RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "sequence")
 """What a domain gets that names none."""
-RETRIEVERS = (*DEFAULT_RETRIEVERS, "user_knn", "bpr", "sequence_linear", "two_tower", "generative")
+RETRIEVERS = (*DEFAULT_RETRIEVERS, "user_knn", "bpr", "sequence_linear", "graph", "two_tower", "generative")
 """Every retriever that can be configured."""
 TRAINED = {
     "sequence": ("models.sequence_retriever", "SequenceRetriever"),
@@ -64,6 +65,8 @@ class RecommenderConfig:
     """Settings of Bayesian personalised ranking."""
     sequence_linear: SequenceLinearConfig = field(default_factory=SequenceLinearConfig)
     """Settings of the closed-form linear model that knows the order of events."""
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    """Settings of the walk over co-purchase, brand and category."""
     two_tower: TwoTowerConfig = field(default_factory=TwoTowerConfig)
     """Settings of the two towers over text vectors and of their training."""
     generative: GenerativeConfig = field(default_factory=GenerativeConfig)
@@ -102,6 +105,7 @@ class RecommenderConfig:
             "user_knn": UserKNNConfig,
             "bpr": BPRConfig,
             "sequence_linear": SequenceLinearConfig,
+            "graph": GraphConfig,
             "two_tower": TwoTowerConfig,
             "generative": GenerativeConfig,
             "fusion": FusionConfig,
@@ -152,6 +156,7 @@ def retriever_class(name: str) -> Any:
         "user_knn": UserKNNRetriever,
         "bpr": BPRRetriever,
         "sequence_linear": SequenceLinearRetriever,
+        "graph": GraphRetriever,
     }
     if name not in classes:
         raise ConfigurationError(f"unknown retriever {name!r}; choose from {', '.join(RETRIEVERS)}")

@@ -81,4 +81,4 @@ def test_data_beyond_the_memory_limit_are_refused_with_a_remedy() -> None:
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=f"sequence_linear.{next(iter(settings))}"):
-        SequenceLinearConfig(**settings)
+        SequenceLinearConfig(**settings)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ def baskets(histories: dict[str, str]) -> InteractionLog:
 def scores(config: UserKNNConfig, log: InteractionLog, own: InteractionLog) -> np.ndarray:
     model = UserKNNRetriever(config)
     model.fit(log, CATALOGUE)
-    return model.score(own.histories([0]))[0]
+    return np.asarray(model.score(own.histories([0]))[0])
 
 
 def similarity(own: dict[str, float], other: dict[str, float], *, is_centred: bool) -> float:
@@ -49,7 +49,7 @@ def plain_prediction(item: str, name: str) -> float:
     for other in RATINGS.values():
         weight = similarity(OWN, other, is_centred=name == "pearson")
         if item in other:
-            above += weight * (other[item] - np.mean(list(other.values())))
+            above += weight * (other[item] - float(np.mean(list(other.values()))))
             below += abs(weight)
     return float(np.mean(list(OWN.values())) + above / below)
 
