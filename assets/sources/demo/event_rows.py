@@ -12,18 +12,6 @@ from assets.sources.demo.catalogue import Catalogue
 from assets.sources.demo.draws import IntArray
 from assets.sources.demo.population import Population
 
-EVENT_COLUMNS = (
-    "event_id",
-    "user_id",
-    "item_id",
-    "event_type",
-    "event_at",
-    "value",
-    "session_id",
-    "query",
-    "surface",
-)
-
 _SURFACES = ("home", "search", "category", "email")
 _SURFACE_SHARES = (0.5, 0.8, 0.95)
 _NOTHING: Any = None  # numpy's stubs refuse a plain None where a choice may be empty.
@@ -32,7 +20,7 @@ _NOTHING: Any = None  # numpy's stubs refuse a plain None where a choice may be 
 def event_frame(
     events: DayEvents, number: int, day: date, catalogue: Catalogue, people: Population, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Rows of one day, all cells text or None, with EVENT_COLUMNS.
+    """Rows of one day, all cells text or None, with the landing columns up to `surface`.
 
     Args:
         events: what happened.
@@ -62,7 +50,6 @@ def event_frame(
             "query": np.where(is_search, topics[catalogue.topic[events.item]], _NOTHING),
             "surface": np.array(_SURFACES, dtype=object)[surface],
         },
-        columns=list(EVENT_COLUMNS),
         dtype=object,
     )
 
