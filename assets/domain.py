@@ -60,6 +60,9 @@ class Domain:
     cold_share: float = 0.0
     """Share of the slots reserved for items without interactions."""
 
+    cold_places: tuple[int, ...] = ()
+    """Places (from 1) reserved for items without interactions, such as [9, 10]; beside or instead of the share."""
+
     validation_share: float = 0.1
     """Share of the interactions, just before the test window, that fits fusion weights and stops training."""
 
@@ -92,6 +95,8 @@ class Domain:
             "segment_by": self.segment_by in ("", "age_band", "region"),
             "top_k": self.top_k >= 1,
             "cold_share": 0 <= self.cold_share <= 1,
+            "cold_places": all(place >= 1 for place in self.cold_places)
+            and len(set(self.cold_places)) == len(self.cold_places),
             "validation_share": 0 < self.validation_share < 1,
             "test_share": 0 < self.test_share < 1 - self.validation_share,
             "session_gap_minutes": self.session_gap_minutes > 0,

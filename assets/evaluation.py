@@ -37,7 +37,7 @@ RECIPES = {
     REPORT: Recipe(
         "1",
         builds=(CHALLENGER,),
-        domain_keys=("exclude_seen", "max_per_category", "max_per_brand", "cold_share", "seed"),
+        domain_keys=("exclude_seen", "max_per_category", "max_per_brand", "cold_share", "cold_places", "seed"),
     ),
     CHAMPION: Recipe("1", builds=(REPORT,)),
 }

@@ -101,6 +101,7 @@ def rerank_rules(lake: Lake, domain: Domain) -> RerankRules:
         max_per_category=domain.max_per_category,
         max_per_brand=domain.max_per_brand,
         cold_share=domain.cold_share,
+        cold_places=tuple(domain.cold_places),
         item_rules=item_rules_from_frame(lake.frame("FROM serving.item_rules"), surface=domain.surface),
     )
 

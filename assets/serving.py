@@ -47,6 +47,7 @@ RECIPES = {
             "max_per_category",
             "max_per_brand",
             "cold_share",
+            "cold_places",
         ),
     ),
 }

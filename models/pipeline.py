@@ -130,10 +130,10 @@ class _Ranking:
         self._fill = PopularFill(
             recommender.retrievers.get("popularity"), self._resolved.allowed, exclude_seen=rules.exclude_seen
         )
-        self._is_special = self._is_cold & (rules.cold_share > 0)
+        self._is_special = self._is_cold & rules.has_cold_slots
         for _, _, matches in self._resolved.pins:
             self._is_special = self._is_special | matches
-        cold = np.flatnonzero(self._is_cold & self._resolved.allowed) if rules.cold_share else np.zeros(0)
+        cold = np.flatnonzero(self._is_cold & self._resolved.allowed) if rules.has_cold_slots else np.zeros(0)
         self._request = CandidateRequest(
             count=recommender.config.candidates_per_retriever,
             allowed=self._resolved.allowed,
@@ -146,7 +146,7 @@ class _Ranking:
             recommender,
             boost=self._resolved.boost,
             keep=self._is_special,
-            has_cold_slots=rules.cold_share > 0,
+            has_cold_slots=rules.has_cold_slots,
             as_of=as_of,
         )
         self.source_names = (*recommender.retrievers, RULE)

@@ -67,14 +67,29 @@ class RerankRules:
     """Most items of one brand or author in a list; 0: no cap."""
     cold_share: float = 0.0
     """Share of each prefix of the list kept for items without interactions, while a text-aware retriever has any."""
+    cold_places: tuple[int, ...] = ()
+    """Places (from 1) kept for items without interactions; the first p hold as many as are named up to p."""
     item_rules: tuple[ItemRule, ...] = ()
     """Business rules of the surface."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.cold_share <= 1:
             raise ConfigurationError(f"cold_share must be between 0 and 1, not {self.cold_share}")
+        if min(self.cold_places, default=1) < 1 or len(set(self.cold_places)) != len(self.cold_places):
+            raise ConfigurationError(f"cold_places must be distinct places from 1, not {list(self.cold_places)}")
         if self.max_per_category < 0 or self.max_per_brand < 0:
             raise ConfigurationError("max_per_category and max_per_brand must not be negative; 0 means no cap")
+
+    @property
+    def has_cold_slots(self) -> bool:
+        """Whether any place is kept for items without interactions."""
+        return self.cold_share > 0 or bool(self.cold_places)
+
+    def cold_owed(self, position: int) -> int:
+        """Cold items that the first `position` places must hold while there are any."""
+        # Every prefix of p slots holds at least floor(share * p) cold items.
+        by_share = int(self.cold_share * position + 1e-9)
+        return max(by_share, sum(place <= position for place in self.cold_places))
 
 
 def item_rules_from_frame(frame: pd.DataFrame, *, surface: str) -> tuple[ItemRule, ...]:
@@ -105,7 +120,7 @@ class ResolvedRules:
     def needs_choice(self) -> bool:
         """Whether a list can differ from the plain order of scores."""
         rules = self.rules
-        return bool(rules.max_per_category or rules.max_per_brand or rules.cold_share > 0 or self.pins)
+        return bool(rules.max_per_category or rules.max_per_brand or rules.has_cold_slots or self.pins)
 
 
 def resolve_rules(rules: RerankRules, catalogue: Catalogue, *, as_of: int) -> ResolvedRules:
@@ -186,7 +201,7 @@ class ListBuilder:
 
     def _choose(self, items: Sequence[int], places: Sequence[int], *, is_capped: bool) -> list[Slot]:
         state = _State(self._caps if is_capped else [])
-        cold = [place for place in places if self._is_cold[items[place]]] if self._resolved.rules.cold_share else []
+        cold = [place for place in places if self._is_cold[items[place]]] if self._resolved.rules.has_cold_slots else []
         pinned = self._pinned(items, places)
         reserved = {slot.place for slot in pinned.values()}
         cold_used = natural = next_cold = 0
@@ -210,8 +225,7 @@ class ListBuilder:
         return self._with_late_pins(state.slots, pinned)
 
     def _owes_cold(self, position: int, cold_used: int) -> bool:
-        # Every prefix of p slots holds at least floor(share * p) cold items.
-        return cold_used < int(self._resolved.rules.cold_share * (position + 1) + 1e-9)
+        return cold_used < self._resolved.rules.cold_owed(position + 1)
 
     def _pinned(self, items: Sequence[int], places: Sequence[int]) -> dict[int, Slot]:
         """Best candidate of each pin by position; a second pin of one position moves to the next free one."""

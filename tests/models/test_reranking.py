@@ -54,6 +54,14 @@ def test_caps_are_relaxed_in_order_of_score_when_the_list_would_stay_short() -> 
     assert chosen(RerankRules(max_per_category=1), "abcd", 3) == "abd"
 
 
+def test_reserved_places_go_to_the_best_cold_items() -> None:
+    rules = RerankRules(cold_places=(3, 4))
+    assert chosen(rules, "abcdefg", 5, cold="fg") == "abfgc"
+    # a cold item that stands above by itself fills the first of the reserved places
+    assert chosen(rules, "fabcdeg", 5, cold="fg") == "fabgc"
+    assert chosen(rules, "abcdefg", 5) == "abcde"
+
+
 def test_every_prefix_holds_its_share_of_cold_items() -> None:
     # one of two slots, floor(0.5 * p) among the first p
     assert chosen(RerankRules(cold_share=0.5), "abcdefg", 6, cold="efg") == "aebfcg"
@@ -143,6 +151,8 @@ def test_rules_are_read_for_one_surface() -> None:
         lambda: ItemRule("r1", "block", "price", "a"),  # type: ignore[arg-type]
         lambda: ItemRule("r1", "pin", "item_id", "a", amount=0),
         lambda: RerankRules(cold_share=1.5),
+        lambda: RerankRules(cold_places=(0,)),
+        lambda: RerankRules(cold_places=(2, 2)),
         lambda: RerankRules(max_per_brand=-1),
     ],
 )

