@@ -136,6 +136,28 @@ def mean(values: DoubleArray) -> float:
     return float(defined.mean()) if len(defined) else float("nan")
 
 
+def area_under_curve(scores: DoubleArray, is_positive: BoolArray) -> float:
+    """Chance that a random positive scores above a random negative, ties counting half (area under the ROC curve).
+
+    Source: Mann and Whitney (1947), from ranks.
+
+    Args:
+        scores: Shape (examples,).
+        is_positive: Same shape.
+
+    Returns:
+        NaN where either kind is missing.
+    """
+    positives = int(is_positive.sum())
+    negatives = len(scores) - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    mean_ranks = np.cumsum(counts) - (counts - 1) / 2
+    wins = mean_ranks[places][is_positive].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * negatives))
+
+
 def _divided(numerator: npt.NDArray[np.number], denominator: npt.NDArray[np.number]) -> DoubleArray:
     result = np.full(len(numerator), np.nan)
     np.divide(numerator, denominator, out=result, where=denominator > 0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import DataError
-from models.metrics import METRICS, judge, mean, metrics_per_user
+from models.metrics import METRICS, area_under_curve, judge, mean, metrics_per_user
 from models.splitting import Targets
 
 RANKED = np.array([[4, 2, 7], [1, -1, -1], [5, 6, 8], [3, 2, 1]], dtype=np.int32)
@@ -99,3 +99,16 @@ def test_a_perfect_list_scores_one(seed: int) -> None:
     relevant = np.random.default_rng(seed).permutation(10)[:4].tolist()
     values = metrics_per_user(np.array([relevant], dtype=np.int32), csr([relevant]), ks=(4,))
     assert {name: value.tolist() for name, value in values.items()} == {name: [1.0] for name in values}
+
+
+def test_area_under_curve_by_hand() -> None:
+    scores, is_positive = np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False])
+    assert area_under_curve(scores, is_positive) == (1 + 1 + 0.5 + 1) / 4  # four pairs, one of them tied
+    assert np.isnan(area_under_curve(scores, np.ones(4, dtype=bool)))
+
+
+def test_area_under_curve_equals_counting_pairs() -> None:
+    rng = np.random.default_rng(0)
+    scores, is_positive = rng.integers(0, 6, 50).astype(float), rng.random(50) < 0.3
+    pairs = scores[is_positive][:, None] - scores[~is_positive][None, :]
+    assert area_under_curve(scores, is_positive) == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean())

@@ -7,7 +7,8 @@ import pytest
 
 from models.errors import ConfigurationError, DataError, NotFittedError
 from models.interactions import FloatArray, ObjectArray
-from models.semantic_ids import NO_ID, SemanticIdConfig, SemanticIds
+from models.semantic_ids import NO_ID, SemanticIds
+from models.semantic_ids_config import SemanticIdConfig
 
 CONFIG = SemanticIdConfig(levels=2, codes=4)
 CENTRES = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=np.float32)
