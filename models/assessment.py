@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import orjson
 
+from models.cascade import StageLoss, cascade_table, measure_cascade
 from models.catalogue import Catalogue
 from models.content import ContentConfig, ContentRetriever
 from models.errors import DataError
@@ -20,7 +21,7 @@ from models.report import ablation, comparison_table, comparisons, effects_table
 from models.reranking import RerankRules
 from models.splitting import Holdout, Split
 
-CHALLENGER, CHAMPION, POPULARITY = "challenger", "champion", "popularity"
+CHALLENGER, CHAMPION, POPULARITY, FUSION = "challenger", "champion", "popularity", "fusion"
 KS = (5, 10, 20)
 REPORT_FILE, FIGURES_FILE, FACTS_FILE = "report.md", "figures", "evaluation.json"
 
@@ -30,11 +31,14 @@ class Assessment:
     """Evaluations on one temporal split, by model."""
 
     results: dict[str, EvaluationResult]
-    """`challenger`, each of its retrievers by name, and `champion` where there is one; users with a history."""
+    """`challenger` as it serves, `fusion` (the same before the rules of the lists, where there are any), each of its
+    retrievers by name, and `champion` where there is one; users with a history."""
     new_users: EvaluationResult
     """The challenger on users without a history, who get popularity."""
     stages: dict[str, EvaluationResult] = field(default_factory=dict)
     """The content retriever with the embeddings of each encoder stage, in order of the stages."""
+    cascade: list[StageLoss] = field(default_factory=list)
+    """What each stage of the challenger's ranking loses."""
 
     @property
     def challenger(self) -> EvaluationResult:
@@ -99,6 +103,9 @@ def assess(
         return judged(rank_alone(content, test, own, top_k=max(ks), exclude_seen=rules.exclude_seen), test)
 
     results = {CHALLENGER: judged(rank_holdout(challenger, test, rules, top_k=max(ks)), test)}
+    plain = RerankRules(exclude_seen=rules.exclude_seen)
+    if rules != plain:
+        results[FUSION] = judged(rank_holdout(challenger, test, plain, top_k=max(ks)), test)
     for name, retriever in challenger.retrievers.items():
         ranked = rank_alone(retriever, test, catalogue, top_k=max(ks), exclude_seen=rules.exclude_seen)
         results[name] = judged(ranked, test)
@@ -109,7 +116,8 @@ def assess(
         own = catalogue.with_embeddings(embeddings)
         by_stage[stage] = alone(fitted_content(own, split, challenger.config.content, seed=seed), own)
     newcomers = judged(rank_holdout(challenger, split.new_users, rules, top_k=max(ks)), split.new_users)
-    return Assessment(results, newcomers, by_stage)
+    cascade = measure_cascade(challenger, test, rules, top_k=max(ks), k=10, seed=seed)
+    return Assessment(results, newcomers, by_stage, cascade)
 
 
 def fitted_content(catalogue: Catalogue, split: Split, config: ContentConfig, *, seed: int) -> ContentRetriever:
@@ -153,6 +161,8 @@ def report_markdown(assessment: Assessment, decision: str, *, seed: int, bootstr
         metrics_table(results),
         comparison_table(CHALLENGER, comparisons(CHALLENGER, results, seed=seed, bootstrap=bootstrap)),
         _against_best(results),
+        "## Cascade",
+        cascade_table(assessment.cascade, k=10) if assessment.cascade else "No user could be evaluated.",
         "## Effect on the catalogue",
         effects_table(results),
         "## Slices of the challenger",
@@ -166,19 +176,17 @@ def report_markdown(assessment: Assessment, decision: str, *, seed: int, bootstr
 
 
 def _against_best(results: Mapping[str, EvaluationResult]) -> str:
-    """Whether the fusion is worth its cost, in one sentence."""
-    alone = {name: r.metrics["ndcg@10"].value for name, r in results.items() if name not in (CHALLENGER, CHAMPION)}
-    own = results[CHALLENGER].metrics["ndcg@10"].value
-    if not alone or math.isnan(own):
+    """Whether the fusion is worth its cost, and what the rules of the lists cost, in two sentences."""
+    values = {name: result.metrics["ndcg@10"].value for name, result in results.items() if name != CHAMPION}
+    served = values.pop(CHALLENGER)
+    fused = values.pop(FUSION, served)
+    if not values or math.isnan(served):
         return "No user could be evaluated."
-    best = max(alone, key=lambda name: alone[name])
-    if own > alone[best]:
-        return (
-            f"The challenger is above its best single retriever ({best}, {alone[best]:.4f}) by {own - alone[best]:.4f}."
-        )
+    best = max(values, key=lambda name: values[name])
+    words = "is above" if fused > values[best] else "does NOT beat"
     return (
-        f"The challenger does NOT beat its best single retriever ({best}: {alone[best]:.4f} against {own:.4f}); "
-        "the fusion, or a rule of the lists, costs accuracy here."
+        f"The fusion {words} its best single retriever: {fused:.4f} against {best}'s {values[best]:.4f}. "
+        f"The rules of the lists (caps, reserved places, business rules) cost {fused - served:.4f} of NDCG@10."
     )
 
 
@@ -201,6 +209,7 @@ def write_report(
     facts = {
         "results": {name: result.to_dict() for name, result in assessment.results.items()},
         "new_users": assessment.new_users.to_dict(),
+        "cascade": [asdict(stage) for stage in assessment.cascade],
         "stages": {name: result.to_dict() for name, result in assessment.stages.items()},
     }
     (folder / FACTS_FILE).write_bytes(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
