@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from models.catalogue import Catalogue
 from models.checkpoints import CheckpointFolder
@@ -226,8 +227,9 @@ class SequenceTrainer:
             flat_inputs, targets, negatives = np.split(places, np.cumsum([len(part) for part in parts[:2]]))
             rows, inputs = self._tensor(distinct), flat_inputs.reshape(inputs.shape)
         vectors = encoder.items(rows, None if self.text is None else self.text[rows])
+        # Not `vectors[rows]`: its backward pass adds with atomics, in another order every time.
         with self.device.autocast():
-            states = encoder(vectors[self._tensor(inputs)])
+            states = encoder(functional.embedding(self._tensor(inputs), vectors))
         wanted = states[torch.from_numpy(is_target).to(self.device.target)].float()
         smoothing = self.config.label_smoothing
         if self.is_full:
@@ -235,8 +237,9 @@ class SequenceTrainer:
         hits = self._tensor(np.stack(np.nonzero(targets[:, None] == negatives[None, :])))
         chosen = self._tensor(negatives)
         expected = self.rates[rows[chosen]].mul(self.config.negatives).log().float()
-        of_targets = vectors[self._tensor(targets)]
-        return sampled_softmax_loss(wanted, vectors[chosen], of_targets, hits, expected, label_smoothing=smoothing)
+        of_targets = functional.embedding(self._tensor(targets), vectors)
+        of_chosen = functional.embedding(chosen, vectors)
+        return sampled_softmax_loss(wanted, of_chosen, of_targets, hits, expected, label_smoothing=smoothing)
 
     def _negatives(self, rng: np.random.Generator) -> LongArray:
         if self.config.negative_sampling == "uniform":

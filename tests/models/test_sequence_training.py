@@ -175,3 +175,22 @@ def test_correction_makes_the_sampled_loss_approach_the_full_one() -> None:
     expected = (rates[rows] * len(rows)).log().float()
     sampled = sampled_softmax_loss(states, vectors[rows], vectors[targets], hits, expected)
     assert float(sampled) == pytest.approx(float(full_softmax_loss(states, vectors, targets)), abs=0.01)
+
+
+@pytest.mark.parametrize("loss", ["full", "sampled"])
+def test_threads_do_not_change_a_bit(loss: str) -> None:
+    """Batches large enough for several threads; adding gradients in any order would differ in the last bits."""
+    rng = np.random.default_rng(0)
+    histories = [rng.integers(0, 40, size=12).tolist() for _ in range(300)]
+    log = make_log(histories, 40)
+    items = Catalogue.from_frame(pd.DataFrame({"item_id": [f"i{item}" for item in range(40)]}))
+    config = replace(CONFIG, embedding_size=32, max_length=12, batch_tokens=2048, epochs=2, loss=loss, negatives=64)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        runs = [train_sequence_encoder(log, items, config, seed=1, device="cpu") for _ in range(3)]
+    finally:
+        torch.set_num_threads(threads)
+    first, *others = (weights(one) for one in runs)
+    for other in others:
+        assert all(torch.equal(first[name], other[name]) for name in first)
