@@ -34,6 +34,7 @@ GROUP = "warehouse"
 OWNERS = ["team:data"]
 
 _LOADED_SOURCES = {"events", "items", "users"}
+_DOMAIN_SOURCES = {"event_types", "domain_rules"}
 _FACTS = "stg_events config.materialized:incremental"
 _DIMENSIONS = "stg_items stg_users config.materialized:table"
 
@@ -42,8 +43,13 @@ class WarehouseTranslator(DagsterDbtTranslator):  # type: ignore[misc]  # dagste
     """Names dbt's nodes as the rest of the graph does."""
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
-        """Single names; the sources that ingestion loads are `raw_events`, `raw_items` and `raw_users`."""
+        """Single names; the sources that ingestion loads are `raw_events`, `raw_items` and `raw_users`.
+
+        The asset `raw_events` writes the event types and numbers of the domain too.
+        """
         name = str(dbt_resource_props["name"])
+        if dbt_resource_props["resource_type"] == "source" and name in _DOMAIN_SOURCES:
+            return AssetKey("raw_events")
         if dbt_resource_props["resource_type"] == "source" and name in _LOADED_SOURCES:
             return AssetKey(f"raw_{name}")
         return AssetKey(name)
@@ -124,7 +130,7 @@ def build_dbt_assets(manifest: Path, partitions: PartitionsDefinition[Any]) -> l
     """
     if not manifest.is_file():
         raise ConfigurationError(f"the dbt manifest {manifest} is missing; parse the project first")
-    settings = DagsterDbtTranslatorSettings(enable_source_metadata=False)
+    settings = DagsterDbtTranslatorSettings(enable_source_metadata=False, enable_duplicate_source_asset_keys=True)
 
     @dbt_assets(  # type: ignore[untyped-decorator]
         name="warehouse_facts",

@@ -77,8 +77,8 @@ def test_command_ends_with_the_arguments() -> None:
         ("source", "events", "raw_events"),
         ("source", "items", "raw_items"),
         ("source", "users", "raw_users"),
-        ("source", "event_types", "event_types"),
-        ("source", "domain_rules", "domain_rules"),
+        ("source", "event_types", "raw_events"),
+        ("source", "domain_rules", "raw_events"),
         ("model", "items", "items"),
     ],
 )
@@ -132,7 +132,7 @@ def _job(project: WarehouseProject, lake: Lake) -> dg.JobDefinition:
 
         return loaded
 
-    names = ("raw_events", "raw_items", "raw_users", "event_types", "domain_rules")
+    names = ("raw_events", "raw_items", "raw_users")
     models = build_dbt_assets(prepare_project(project, lake), daily_partitions(_DAY_1, _DAY_3))
     definitions = dg.Definitions(
         assets=[*models, *map(raw, names)],

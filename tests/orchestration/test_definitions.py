@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.home import prepare_home
+from orchestration.jobs import build_jobs
 from orchestration.settings import load_settings
 
 EXPECTED = Path(__file__).with_name("definitions.json")
@@ -27,6 +28,7 @@ undescribed = [
     for key in graph.get_all_asset_keys()
     if graph.get(key).is_executable and not (graph.get(key).description and graph.get(key).owners)
 ]
+strays = [key.to_user_string() for key in graph.get_all_asset_keys() if not graph.get(key).is_executable]
 heavy = [name for name in ("torch", "transformers", "great_expectations", "mlflow", "faiss") if name in sys.modules]
 print(json.dumps({
     "assets": assets,
@@ -34,6 +36,7 @@ print(json.dumps({
     "schedules": sorted(schedule.name for schedule in defs.schedules),
     "sensors": sorted(sensor.name for sensor in defs.sensors),
     "undescribed": undescribed,
+    "strays": strays,
     "heavy": heavy,
 }))
 """
@@ -69,5 +72,15 @@ def test_every_asset_says_what_it_is_and_who_owns_it(described: dict[str, object
     assert described["undescribed"] == []
 
 
+def test_no_table_stands_outside_the_groups(described: dict[str, object]) -> None:
+    assert described["strays"] == []
+
+
 def test_loading_imports_nothing_heavy(described: dict[str, object]) -> None:
     assert described["heavy"] == []
+
+
+def test_training_is_not_retried_and_what_waits_for_the_lock_is() -> None:
+    retried = {name: job.op_retry_policy is not None for name, job in build_jobs().items()}
+    assert retried.pop("retraining") is False
+    assert all(retried.values())
