@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster import (
+    DagsterRunStatus,
     DefaultSensorStatus,
     RunRequest,
+    RunsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -24,6 +26,16 @@ from quality.landing_columns import KINDS
 
 INTERVAL_SECONDS = 5
 """Dagster does not tick more often."""
+
+_UNFINISHED = (
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+)
+_CHANGES_DAYS = ("landing_ingestion", "daily_refresh", "touched_refresh")
+"""Jobs that add to the days with new events or build them."""
 
 
 def landing_sensor(job: UnresolvedAssetJobDefinition) -> SensorDefinition:
@@ -60,11 +72,15 @@ def touched_users_sensor(job: UnresolvedAssetJobDefinition) -> SensorDefinition:
         default_status=DefaultSensorStatus.STOPPED,
     )
     def days(context: SensorEvaluationContext, lake: LakeResource) -> RunRequest | SkipReason:
-        """The run key names days and rows, so a repeated tick starts nothing twice."""
+        """The run key names the days and all events there are, so one arrival starts one run, also where that fails."""
         pending = pending_days(lake.lake)
         if not pending:
             return SkipReason("no day has new events")
-        key = hashlib.sha256(repr((sorted(pending.items()), lake.lake.current_snapshot())).encode()).hexdigest()
+        at_work = RunsFilter(statuses=list(_UNFINISHED), tags={"freshet/job": list(_CHANGES_DAYS)})
+        if context.instance.get_run_records(at_work, limit=1):
+            return SkipReason("an ingestion or a refresh is at work; what it leaves is built after it")
+        (events,) = lake.lake.frame("SELECT count(*) AS n FROM raw.events")["n"]
+        key = hashlib.sha256(repr((sorted(pending.items()), int(events))).encode()).hexdigest()
         first, last = min(pending).isoformat(), max(pending).isoformat()
         return RunRequest(run_key=key[:16], tags={RANGE_START: first, RANGE_END: last})
 

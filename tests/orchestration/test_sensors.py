@@ -2,7 +2,8 @@ import os
 from datetime import date
 from pathlib import Path
 
-from dagster import RunRequest, SensorResult, SkipReason, build_sensor_context
+from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SensorResult, SkipReason, build_sensor_context
+from dagster._core.test_utils import create_run_for_test
 
 from assets.lake import Lake
 from assets.resources import LakeResource, LandingResource
@@ -56,21 +57,41 @@ def test_the_cursor_follows_names_sizes_and_times(tmp_path: Path) -> None:
     assert landing_listing(tmp_path).cursor == cursors[-1]
 
 
-def _days_tick(lake: Lake) -> object:
+def _days_tick(lake: Lake, instance: DagsterInstance) -> object:
     sensor = touched_users_sensor(build_jobs()["touched_refresh"])
     resource = LakeResource(catalogue=lake.catalogue, data_path=str(lake.data_path), lock_path=str(lake.lock_path))
-    return sensor(build_sensor_context(), lake=resource)
+    return sensor(build_sensor_context(instance=instance), lake=resource)
+
+
+def _mark(lake: Lake, *rows: tuple[date, int]) -> None:
+    sql = "INSERT INTO ops.pending_days VALUES (?, ?)"
+    lake.write(lambda connection: connection.executemany(sql, list(rows)), message="days")
 
 
 def test_days_with_new_events_become_the_range_of_one_run(lake: Lake) -> None:
-    assert isinstance(_days_tick(lake), SkipReason)
-    rows = [(date(2026, 1, 3), 5), (date(2026, 1, 1), 2)]
-    lake.write(
-        lambda connection: connection.executemany("INSERT INTO ops.pending_days VALUES (?, ?)", rows),
-        message="days",
-    )
-    first, again = _days_tick(lake), _days_tick(lake)
+    instance = DagsterInstance.ephemeral()
+    assert isinstance(_days_tick(lake, instance), SkipReason)
+    _mark(lake, (date(2026, 1, 3), 5), (date(2026, 1, 1), 2))
+    first = _days_tick(lake, instance)
+    lake.write(lambda connection: connection.execute("CREATE TABLE raw.other (x INT)"), message="another table")
+    again = _days_tick(lake, instance)
     assert isinstance(first, RunRequest)
     assert isinstance(again, RunRequest)
     assert (first.tags[RANGE_START], first.tags[RANGE_END]) == ("2026-01-01", "2026-01-03")
     assert first.run_key == again.run_key
+
+
+def test_days_wait_for_the_ingestion_that_still_adds_to_them(lake: Lake) -> None:
+    instance = DagsterInstance.ephemeral()
+    _mark(lake, (date(2026, 1, 1), 2))
+    at_work = create_run_for_test(
+        instance,
+        job_name="landing_ingestion",
+        status=DagsterRunStatus.STARTED,
+        tags={"freshet/job": "landing_ingestion"},
+    )
+    waits = _days_tick(lake, instance)
+    assert isinstance(waits, SkipReason)
+    assert "at work" in str(waits.skip_message)
+    instance.delete_run(at_work.run_id)
+    assert isinstance(_days_tick(lake, instance), RunRequest)
