@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from models.errors import ConfigurationError
 
@@ -63,6 +63,15 @@ class Domain:
     cold_places: tuple[int, ...] = ()
     """Places (from 1) reserved for items without interactions, such as [9, 10]; beside or instead of the share."""
 
+    diversity: Literal["none", "mmr", "dpp", "calibrated"] = "none"
+    """How lists trade relevance for variety."""
+
+    diversity_weight: float = 0.0
+    """Weight of variety, from 0 (none) to 1."""
+
+    explore_share: float = 0.0
+    """Probability that a place of a list shows an item drawn at random, on record as its propensity."""
+
     validation_share: float = 0.1
     """Share of the interactions, just before the test window, that fits fusion weights and stops training."""
 
@@ -97,6 +106,9 @@ class Domain:
             "cold_share": 0 <= self.cold_share <= 1,
             "cold_places": all(place >= 1 for place in self.cold_places)
             and len(set(self.cold_places)) == len(self.cold_places),
+            "diversity": self.diversity in ("none", "mmr", "dpp", "calibrated"),
+            "diversity_weight": 0 <= self.diversity_weight <= 1,
+            "explore_share": 0 <= self.explore_share <= 0.5,
             "validation_share": 0 < self.validation_share < 1,
             "test_share": 0 < self.test_share < 1 - self.validation_share,
             "session_gap_minutes": self.session_gap_minutes > 0,

@@ -102,6 +102,9 @@ def rerank_rules(lake: Lake, domain: Domain) -> RerankRules:
         max_per_brand=domain.max_per_brand,
         cold_share=domain.cold_share,
         cold_places=tuple(domain.cold_places),
+        diversity=domain.diversity,
+        diversity_weight=domain.diversity_weight,
+        explore_share=domain.explore_share,
         item_rules=item_rules_from_frame(lake.frame("FROM serving.item_rules"), surface=domain.surface),
     )
 

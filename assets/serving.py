@@ -48,6 +48,9 @@ RECIPES = {
             "max_per_brand",
             "cold_share",
             "cold_places",
+            "diversity",
+            "diversity_weight",
+            "explore_share",
         ),
     ),
 }

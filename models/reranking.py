@@ -4,55 +4,20 @@ Never broken: availability, the seen filter, block rules, and one item once per 
 stay short: the caps on categories and brands.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from models import diversification, exploration
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError
 from models.interactions import BoolArray, FloatArray, IntArray, ObjectArray
+from models.item_rules import ItemRule as ItemRule
+from models.item_rules import item_rules_from_frame as item_rules_from_frame
 
 UNCAPPED = -1
-ACTIONS = ("pin", "block", "boost")
-FIELDS = ("item_id", "category", "brand_or_author")
-
-
-@dataclass(frozen=True)
-class ItemRule:
-    """One business rule, as in the table `serving.item_rules`."""
-
-    rule_id: str
-    action: Literal["pin", "block", "boost"]
-    field: Literal["item_id", "category", "brand_or_author"]
-    match: str
-    amount: float = 0.0
-    """boost: added to the fused score; pin: 1-based position."""
-    valid_from: int | None = None
-    """First second, since 1970 UTC; None: always."""
-    valid_until: int | None = None
-    """End, exclusive; None: never ends."""
-
-    def __post_init__(self) -> None:
-        if self.action not in ACTIONS or self.field not in FIELDS:
-            raise ConfigurationError(
-                f"rule {self.rule_id!r}: action must be one of {', '.join(ACTIONS)} and field one of "
-                f"{', '.join(FIELDS)}, not {self.action!r} and {self.field!r}"
-            )
-        if self.action == "pin" and (self.amount < 1 or self.amount != int(self.amount)):
-            raise ConfigurationError(f"rule {self.rule_id!r}: a pin needs a whole position from 1, not {self.amount}")
-
-    def is_valid_at(self, as_of: int) -> bool:
-        """Whether the rule holds at a moment."""
-        has_begun = self.valid_from is None or self.valid_from <= as_of
-        return has_begun and (self.valid_until is None or as_of < self.valid_until)
-
-    def matches(self, catalogue: Catalogue) -> BoolArray:
-        """Items that the rule is about, shape (items,)."""
-        values = {"item_id": catalogue.item_ids, "category": catalogue.categories, "brand_or_author": catalogue.brands}
-        return np.asarray(values[self.field] == self.match, dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -69,6 +34,12 @@ class RerankRules:
     """Share of each prefix of the list kept for items without interactions, while a text-aware retriever has any."""
     cold_places: tuple[int, ...] = ()
     """Places (from 1) kept for items without interactions; the first p hold as many as are named up to p."""
+    diversity: diversification.Diversity = "none"
+    """How relevance is traded for variety: none, mmr, dpp or calibrated (see `models.diversification`)."""
+    diversity_weight: float = 0.0
+    """From 0 (relevance alone) to 1 (variety alone)."""
+    explore_share: float = 0.0
+    """Probability that a place shows an item drawn at random (see `models.exploration`)."""
     item_rules: tuple[ItemRule, ...] = ()
     """Business rules of the surface."""
 
@@ -80,6 +51,14 @@ class RerankRules:
         if self.max_per_category < 0 or self.max_per_brand < 0:
             raise ConfigurationError("max_per_category and max_per_brand must not be negative; 0 means no cap")
 
+        diversification.check(self.diversity, self.diversity_weight)
+        exploration.check(self.explore_share)
+
+    @property
+    def is_diversified(self) -> bool:
+        """Whether the order of the best candidates is changed for variety."""
+        return self.diversity != "none" and self.diversity_weight > 0
+
     @property
     def has_cold_slots(self) -> bool:
         """Whether any place is kept for items without interactions."""
@@ -90,12 +69,6 @@ class RerankRules:
         # Every prefix of p slots holds at least floor(share * p) cold items.
         by_share = int(self.cold_share * position + 1e-9)
         return max(by_share, sum(place <= position for place in self.cold_places))
-
-
-def item_rules_from_frame(frame: pd.DataFrame, *, surface: str) -> tuple[ItemRule, ...]:
-    """Rules of the table `serving.item_rules` that hold on `surface`, in order of their id."""
-    own = frame[frame["surface"].isna() | (frame["surface"] == surface)].sort_values("rule_id")
-    return tuple(_item_rule(row) for row in own.to_dict("records"))
 
 
 @dataclass(frozen=True)
@@ -120,7 +93,8 @@ class ResolvedRules:
     def needs_choice(self) -> bool:
         """Whether a list can differ from the plain order of scores."""
         rules = self.rules
-        return bool(rules.max_per_category or rules.max_per_brand or rules.has_cold_slots or self.pins)
+        has_caps = rules.max_per_category or rules.max_per_brand
+        return bool(has_caps or rules.has_cold_slots or self.pins or rules.is_diversified or rules.explore_share)
 
 
 def resolve_rules(rules: RerankRules, catalogue: Catalogue, *, as_of: int) -> ResolvedRules:
@@ -284,15 +258,3 @@ def _codes(values: ObjectArray, *, is_capped: bool) -> IntArray:
         return np.full(len(values), UNCAPPED, dtype=np.int32)
     codes = pd.factorize(values)[0].astype(np.int32)
     return np.where(values == "", np.int32(UNCAPPED), codes)
-
-
-def _item_rule(row: Mapping[Hashable, Any]) -> ItemRule:
-    return ItemRule(
-        rule_id=row["rule_id"],
-        action=row["action"],
-        field=row["field"],
-        match=row["match"],
-        amount=0.0 if pd.isna(row["amount"]) else float(row["amount"]),
-        valid_from=None if pd.isna(row["valid_from"]) else int(row["valid_from"].timestamp()),
-        valid_until=None if pd.isna(row["valid_until"]) else int(row["valid_until"].timestamp()),
-    )

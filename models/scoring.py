@@ -43,7 +43,7 @@ class Scorer:
             as_of: Seconds since 1970 UTC.
         """
         self._ranker = recommender.ranker
-        self._facts = recommender.item_facts()
+        self.facts = recommender.item_facts()
         self._boost, self._keep, self._as_of = boost, keep, as_of
         self._is_cold = recommender.is_cold
         self._retrievers = tuple(recommender.retrievers)
@@ -94,7 +94,7 @@ class Scorer:
         return np.asarray(np.argmax(shares, axis=0), dtype=np.int64)
 
     def _context(self, histories: Histories) -> RankContext:
-        return RankContext(histories, self._facts, self._as_of)
+        return RankContext(histories, self.facts, self._as_of)
 
     def _cold_text(self, candidates: ScoredCandidates) -> FloatArray:
         """Orders cold items by their text also where the ranker leaves the text out."""

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -110,6 +111,39 @@ def test_one_by_one_equals_one_batch(market: tuple[Recommender, InteractionLog],
         recommend(recommender, index, log.histories([user]), names[[user]], rules, top_k=7, as_of=NOW) for user in users
     ]
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), together)
+
+
+def test_explored_lists_are_the_same_alone_and_their_propensities_tell(
+    market: tuple[Recommender, InteractionLog],
+) -> None:
+    recommender, log = market
+    users, rules = np.arange(20), RerankRules(explore_share=0.4)
+    together = lists(recommender, log.histories(users), rules, top_k=4)
+    plain = lists(recommender, log.histories(users), top_k=4)
+    parts = [lists(recommender, log.histories([u]), rules, top_k=4, users=[f"u{u:02d}"]) for u in users]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), together)
+    is_drawn = (together["item_id"] != plain["item_id"]).to_numpy()
+    assert 0.1 < is_drawn.mean() < 0.6
+    assert (together.loc[is_drawn, "propensity"] <= 0.4 + 1e-6).all()
+    assert set(together.loc[~is_drawn, "propensity"].round(6)) <= {0.6, 1.0}
+    assert set(plain["propensity"]) == {1.0}
+    assert together.groupby("user_id")["item_id"].nunique().eq(4).all()
+
+
+@pytest.mark.parametrize("method", ["mmr", "dpp", "calibrated"])
+def test_variety_changes_lists_and_keeps_their_promises(
+    market: tuple[Recommender, InteractionLog], method: Literal["mmr", "dpp", "calibrated"]
+) -> None:
+    recommender, log = market
+    histories = log.histories(np.arange(20))
+    plain = RerankRules(exclude_seen=False)
+    frame = lists(recommender, histories, replace(plain, diversity=method, diversity_weight=0.9), top_k=6)
+    is_changed = not frame["item_id"].equals(lists(recommender, histories, plain, top_k=6)["item_id"])
+    # Everyone's history is of one category, and so are the plain lists: they are calibrated already.
+    assert is_changed == (method != "calibrated")
+    for _, own in frame.groupby("user_id"):
+        assert own["score"].is_monotonic_decreasing
+        assert own["item_id"].nunique() == 6
 
 
 def test_arrays_and_frame_say_the_same(market: tuple[Recommender, InteractionLog]) -> None:
