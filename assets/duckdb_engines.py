@@ -70,8 +70,7 @@ def _engine(shelf: _Shelf) -> duckdb.DuckDBPyConnection:
         # The cache knows a file by its name and time: a staging file that is written anew within the same tick of the
         # clock would be read as it was before.
         spill.parent.mkdir(parents=True, exist_ok=True)
-        config = {"enable_external_file_cache": False, "temp_directory": str(spill)}
-        engine = duckdb.connect(":memory:", config=config)
+        engine = duckdb.connect(":memory:", config={"enable_external_file_cache": False, "temp_directory": str(spill)})
         for extension in ("ducklake", store):
             engine.execute(f"LOAD '{extension_file(extension)}'")
         return engine

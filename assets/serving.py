@@ -19,6 +19,7 @@ from assets.champion import CHAMPION, load_champion
 from assets.domain import Domain
 from assets.index import INDEX, load_index
 from assets.lake import Lake
+from assets.list_blocks import write_list_block
 from assets.model_inputs import rerank_rules, seconds, to_histories
 from assets.resources import ArtifactResource, DomainResource, LakeResource
 from assets.scratch import scratch_folder
@@ -74,25 +75,13 @@ WHERE
     AND now.item_ids IS NOT DISTINCT FROM before.item_ids AND now.weights IS NOT DISTINCT FROM before.weights
 """
 
-# A user for whom nothing is left, such as one who has seen the whole catalogue, gets a list without entries.
 _INSERT = """
 INSERT INTO serving.top_k BY NAME
-WITH made AS (
-    SELECT
-        user_id,
-        list({
-            'item_id': item_id, 'score': score, 'source': source, 'reason': reason,
-            'contributions': contributions, 'propensity': propensity
-        } ORDER BY rank) AS items
-    FROM read_parquet(?)
-    GROUP BY user_id
-)
 SELECT
-    ? AS surface, user_id, coalesce(made.items, []) AS items,
+    ? AS surface, user_id, items,
     ? AS model_version, ? AS index_version, ? AS input_snapshot, ? AS generated_at, ? AS expires_at, ? AS lane,
-    wanted.last_event_at
-FROM read_parquet(?) AS wanted LEFT JOIN made USING (user_id)
-ORDER BY user_id
+    last_event_at
+FROM read_parquet(?)
 """
 
 
@@ -230,12 +219,10 @@ def publish_lists(
     users = lake.frame(f"{_USERS} {where} ORDER BY u.user_id", parameters, snapshot=input_snapshot)
     with scratch_folder(lake.staging_path) as folder:
         for begin in range(0, len(users), USERS_PER_BLOCK):
-            block = server.lists(users.iloc[begin : begin + USERS_PER_BLOCK], as_of=as_of)
-            block.to_parquet(folder / f"{begin:09d}.parquet", index=False, schema=_list_schema())
-        users[["user_id", "last_event_at"]].to_parquet(folder / "users", index=False)
+            block = users.iloc[begin : begin + USERS_PER_BLOCK]
+            write_list_block(block, server.lists(block, as_of=as_of), folder / f"{begin:09d}.parquet")
         surface = server.domain.surface
         values = [
-            str(folder / "*.parquet"),
             surface,
             server.model_version,
             server.index_version,
@@ -243,7 +230,7 @@ def publish_lists(
             as_of,
             as_of + timedelta(hours=server.domain.list_ttl_hours),
             lane,
-            str(folder / "users"),
+            str(folder / "*.parquet"),
         ]
 
         def publish(connection: duckdb.DuckDBPyConnection) -> None:
@@ -253,22 +240,3 @@ def publish_lists(
                 connection.execute(_INSERT, values)
 
         return lake.write(publish, message=f"{lane} lists of {len(users)} users").snapshot
-
-
-def _list_schema() -> Any:
-    """Types of the lists on their way to the lake; a block without entries would have none."""
-    import pyarrow as pa
-
-    term = pa.struct([("term", pa.string()), ("amount", pa.float64())])
-    return pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("rank", pa.int64()),
-            ("item_id", pa.string()),
-            ("score", pa.float64()),
-            ("source", pa.string()),
-            ("reason", pa.string()),
-            ("contributions", pa.list_(term)),
-            ("propensity", pa.float64()),
-        ]
-    )
