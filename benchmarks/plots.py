@@ -1,0 +1,142 @@
+"""Pictures and tables from the committed results; nothing is measured here.
+
+python benchmarks/plots.py                                # pictures into docs/pictures/, tables on standard output
+python benchmarks/plots.py --readme README.md             # and the table between the README's markers
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from result_tables import (
+    LABELS,
+    accuracy_table,
+    by_dataset,
+    costs_table,
+    peers_table,
+    read_results,
+    replace_between,
+)
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+README_TABLE = ("beauty", "amazon-reviews, leave-one-out")
+"""Marker in the README, and the dataset and protocol between it."""
+BLUE, GREY, ORANGE = "#2a6fbb", "#b8b8b8", "#d97a28"
+
+
+def main() -> None:
+    """Draw what there is and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, default=PICTURES)
+    parser.add_argument("--readme", type=Path, help="file whose table is to be replaced")
+    arguments = parser.parse_args()
+    accuracy, peers, cold = (read_results(kind) for kind in ("accuracy", "peers", "cold_items"))
+    for title, columns in by_dataset(accuracy).items():
+        print(f"\n{title}\n\n{accuracy_table(columns)}")
+        for run in columns.values():
+            if costs := costs_table(run):
+                print(f"\n{costs}")
+    for name, run in peers.items():
+        print(f"\npeers, {name}\n\n{peers_table(run)}")
+    figures = {f"accuracy-{name}": accuracy_bars(run, peers.get(name)) for name, run in accuracy.items()}
+    figures |= {f"diversity-{name}": accuracy_over_diversity(run) for name, run in accuracy.items()}
+    figures |= {f"training-{name}": training_curve(run) for name, run in accuracy.items() if run.get("training_curves")}
+    figures |= {f"cold-items-{name}": cold_curve(run) for name, run in cold.items()}
+    arguments.pictures.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        file = arguments.pictures / f"{name}.png"
+        figure.savefig(file, dpi=110, metadata={"Software": None})
+        print(f"wrote {file.name}")
+    if arguments.readme is not None:
+        marker, wanted = README_TABLE
+        text = arguments.readme.read_text(encoding="utf-8")
+        new = replace_between(text, marker, accuracy_table(by_dataset(accuracy)[wanted]))
+        arguments.readme.write_text(new, encoding="utf-8")
+
+
+def accuracy_bars(run: Mapping[str, Any], peers: Mapping[str, Any] | None) -> Figure:
+    """NDCG@10 on the test with intervals: the fusion in blue, our other models in grey, peers in orange."""
+    ours = {plain(name): facts["metrics"]["ndcg@10"] for name, facts in run["models"].items()}
+    theirs = {name: facts["test"]["ndcg@10"] for name, facts in (peers or {"models": {}})["models"].items()}
+    both = {**ours, **theirs}
+    names = sorted(both, key=lambda name: both[name]["value"])
+    colours = [BLUE if name == plain("fusion") else ORANGE if name in theirs else GREY for name in names]
+    figure = Figure(figsize=(7.2, 0.9 + 0.32 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    values = [both[name]["value"] for name in names]
+    below = [both[name]["value"] - both[name]["low"] for name in names]
+    above = [both[name]["high"] - both[name]["value"] for name in names]
+    axes.barh(names, values, xerr=(below, above), color=colours, ecolor="#555555", capsize=2)
+    axes.set(title=heading(run), xlabel="NDCG@10 on the test, 95 % intervals")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def accuracy_over_diversity(run: Mapping[str, Any]) -> Figure:
+    """Each model by how different the items of a list are and how accurate the lists are."""
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for name, facts in run["models"].items():
+        across, up = facts["effects"].get("category_diversity@10"), facts["metrics"]["ndcg@10"]["value"]
+        if across is None or up is None:
+            continue
+        axes.scatter(across, up, color=BLUE if name == "fusion" else GREY)
+        axes.annotate(plain(name), (across, up), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.margins(x=0.25, y=0.12)
+    axes.set(
+        title=f"{heading(run)}: accuracy over diversity",
+        xlabel="share of pairs in a list with different categories",
+        ylabel="NDCG@10",
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def training_curve(run: Mapping[str, Any]) -> Figure:
+    """Training loss by epoch of every model that kept it, one panel each."""
+    curves: Mapping[str, list[list[float]]] = run["training_curves"]
+    figure = Figure(figsize=(4.6 * len(curves), 3.2), layout="constrained")
+    for place, (name, points) in enumerate(curves.items()):
+        axes = figure.add_subplot(1, len(curves), place + 1)
+        axes.plot([point[0] for point in points], [point[1] for point in points], color=BLUE, marker="o", markersize=3)
+        axes.set(title=f"{plain(name)}: training loss", xlabel="epoch")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def cold_curve(run: Mapping[str, Any]) -> Figure:
+    """What places for items without interactions give their takers and cost all users."""
+    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    across = [option["recall"] for option in run["test"]]
+    up = [option["cold_recall"] for option in run["test"]]
+    axes.plot(across, up, color=GREY, marker="o", markersize=4)
+    for option, x, y in zip(run["test"], across, up, strict=True):
+        is_chosen = option["places"] == run["chosen_places"]
+        label = f"{len(option['places'])} places" + (" (chosen)" if is_chosen else "")
+        axes.annotate(label, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.set(
+        title=f"{run['dataset']}: places reserved for new items, test",
+        xlabel="Recall@10, all users",
+        ylabel="Recall@10, users who take a new item",
+    )
+    axes.margins(x=0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def heading(run: Mapping[str, Any]) -> str:
+    """Dataset and protocol in words."""
+    order = f", {run['tie_order']}" if run["dataset"] == "amazon-reviews" else ""
+    return f"{run['dataset']}, {run['protocol']}{order}"
+
+
+def plain(name: str) -> str:
+    """Label of a model without markdown."""
+    return LABELS.get(name, name).strip("*")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+import importlib
+import time
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import save_file
+
+from models.interactions import InteractionLog
+from models.splitting import Holdout, leave_one_out
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def costs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("model_costs")
+
+
+class Stored:
+    """30 floats in three kinds of files, beside integers that do not count."""
+
+    def save(self, folder: Path) -> None:
+        (folder / "part").mkdir()
+        save_file({"a": np.zeros((4, 5), np.float32), "ids": np.zeros(99, np.int64)}, folder / "part/model.safetensors")
+        np.save(folder / "b.npy", np.zeros(7))
+        np.savez(folder / "c.npz", data=np.zeros(3, np.float32), indices=np.zeros(3, np.int32))
+        (folder / "facts.json").write_text("{}")
+
+
+def holdout() -> Holdout:
+    rows = [
+        (f"u{user:02d}", f"i{(user + day) % 6}", pd.Timestamp(day, unit="D"), 1.0)
+        for user in range(30)
+        for day in range(5)
+    ]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "event_at", "weight"])
+    return leave_one_out(InteractionLog.from_frame(frame, [f"i{row}" for row in range(6)])).test
+
+
+def test_only_floats_are_counted(costs: ModuleType) -> None:
+    assert costs.stored_floats(Stored()) == 30
+
+
+def test_memory_of_a_stage_is_what_it_takes_above_its_start(costs: ModuleType) -> None:
+    with costs.FitMemory() as memory:
+        memory.end_stage("before")
+        block = np.ones(64 * 2**20 // 8)  # 64 MiB, written
+        time.sleep(0.1)
+        memory.end_stage("large")
+        del block
+        memory.end_stage("after")
+    assert memory.growth_gib["large"] == pytest.approx(64 / 1024, abs=0.02)
+    assert memory.growth_gib["after"] < 0.02
+
+
+def test_latency_is_told_for_a_batch_and_for_one_user(costs: ModuleType) -> None:
+    asked: list[int] = []
+
+    def rank(part: Holdout) -> None:
+        asked.append(part.count)
+        time.sleep(0.010 + 0.002 * part.count)
+
+    batch_ms, single_ms = costs.list_latency(rank, holdout())
+    assert asked == [8, 30, *[1] * 20]
+    assert batch_ms == pytest.approx(2 + 10 / 30, rel=0.5)
+    assert single_ms == pytest.approx(12, rel=0.5)
+
+
+def test_the_table_has_a_row_for_each_model(costs: ModuleType) -> None:
+    table = costs.costs_table({"ease": costs.ModelCost(31.25, 1.5, 2420200, 0.5, 3.25)}).splitlines()
+    assert table[2] == "| ease | 31.2 | 1.50 | 2,420,200 | 0.50 | 3.2 |"

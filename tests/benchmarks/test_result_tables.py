@@ -1,0 +1,77 @@
+"""Tables and pictures from results, on figures made for it."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+def model(recall: float, ndcg: float) -> dict:
+    interval = {"value": ndcg, "low": ndcg - 0.002, "high": ndcg + 0.002}
+    return {
+        "metrics": {"recall@10": {"value": recall, "low": 0.0, "high": 1.0}, "ndcg@10": interval},
+        "effects": {"category_diversity@10": 0.5},
+    }
+
+
+RUN = {
+    "dataset": "amazon-reviews",
+    "protocol": "leave-one-out",
+    "tie_order": "p5_position",
+    "models": {"ease": model(0.0775, 0.0456), "fusion": model(0.1092, 0.06496)},
+}
+OTHER = {**RUN, "tie_order": "position", "models": {"fusion": model(0.1164, 0.0697)}}
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("result_tables")
+
+
+@pytest.fixture
+def plots(tables: ModuleType) -> ModuleType:
+    return importlib.import_module("plots")
+
+
+def test_both_tie_orders_stand_side_by_side_and_the_best_on_top(tables: ModuleType) -> None:
+    grouped = tables.by_dataset({"a": RUN, "b": OTHER})
+    assert list(grouped) == ["amazon-reviews, leave-one-out"]
+    lines = tables.accuracy_table(grouped["amazon-reviews, leave-one-out"]).splitlines()
+    assert lines[2] == ("| **Freshet: fusion of all** | .1092 | .0650 [.0630, .0670] | .1164 | .0697 [.0677, .0717] |")
+    assert lines[3] == "| EASE | .0775 | .0456 [.0436, .0476] |  |  |"
+
+
+def test_peers_are_sorted_by_the_test(tables: ModuleType) -> None:
+    def peer(ndcg: float) -> dict:
+        return {"test": model(0.05, ndcg)["metrics"], "validation": model(0.06, 0.04)["metrics"], "fit_processor_seconds": 2.4}
+
+    lines = tables.peers_table({"models": {"implicit ALS": peer(0.018), "rectools EASE": peer(0.03)}}).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| rectools EASE", "| implicit ALS"]
+    assert lines[2] == "| rectools EASE | .0500 | .0300 [.0280, .0320] | .0400 | 2 |"
+
+
+def test_only_what_stands_between_the_markers_is_replaced(tables: ModuleType) -> None:
+    text = "before\n<!-- beauty -->\nold\n<!-- /beauty -->\nafter\n"
+    assert tables.replace_between(text, "beauty", "new") == text.replace("old", "new")
+    with pytest.raises(ValueError, match="movies"):
+        tables.replace_between(text, "movies", "new")
+
+
+def test_bars_hold_ours_and_the_peers_with_their_intervals(plots: ModuleType) -> None:
+    peers = {"models": {"rectools EASE": {"test": model(0.05, 0.03)["metrics"]}}}
+    axes = plots.accuracy_bars(RUN, peers).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["rectools EASE", "EASE", "Freshet: fusion of all"]
+    assert [round(bar.get_width(), 4) for bar in axes.patches] == [0.03, 0.0456, 0.065]
+
+
+def test_the_chosen_number_of_places_is_marked(plots: ModuleType) -> None:
+    options = [
+        {"places": [], "recall": 0.08, "cold_recall": 0.0},
+        {"places": [9], "recall": 0.0796, "cold_recall": 0.1},
+    ]
+    figure = plots.cold_curve({"dataset": "d", "test": options, "chosen_places": [9]})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0 places", "1 places (chosen)"]
