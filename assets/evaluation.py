@@ -37,7 +37,16 @@ RECIPES = {
     REPORT: Recipe(
         "1",
         builds=(CHALLENGER,),
-        domain_keys=("exclude_seen", "max_per_category", "max_per_brand", "cold_share", "cold_places", "seed"),
+        domain_keys=(
+            "exclude_seen",
+            "max_per_category",
+            "max_per_brand",
+            "cold_share",
+            "cold_places",
+            "diversity",
+            "diversity_weight",
+            "seed",
+        ),
     ),
     CHAMPION: Recipe("1", builds=(REPORT,)),
 }

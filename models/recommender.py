@@ -1,7 +1,6 @@
 """The recommender: a bundle of fitted retrievers, the weights that fuse them, and the catalogue they are bound to."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
@@ -21,18 +20,18 @@ from models.ranking_sample import RankingSample, draw_sample
 from models.recommender_config import RecommenderConfig, new_retriever, retriever_class
 from models.retriever import Retriever, VectorRetriever
 from models.splitting import Holdout
+from models.stage_timer import OnStage as OnStage
+from models.stage_timer import StageTimer
 from models.vector_index import ItemIndex
 
 FACTS_FILE = "recommender.json"
 RANKER_FOLDER = "ranker"
 FORMAT = 1
-SEQUENCE = "sequence"
-TEXT_AWARE = ("content", SEQUENCE, "two_tower", "generative", "graph")
+SEQUENCE, CONTENT = "sequence", "content"
+TEXT_AWARE = (CONTENT, SEQUENCE, "two_tower", "generative", "graph")
 """Retrievers that know an item from its text, or from its brand and category, alone."""
 RECOUNTED = ("popularity", "co_occurrence")
 """Retrievers cheap enough to be fitted again whenever the log has grown."""
-
-OnStage = Callable[[str, float], None]
 
 
 class Recommender:
@@ -84,7 +83,13 @@ class Recommender:
         """
         import_for(config.fusion.method)
         recommender = cls(config, catalogue)
-        recommender._fit_retrievers(train_log, seed, on_stage, checkpoint_folder, {"validation": validation})
+        recommender._fit_retrievers(
+            train_log,
+            seed,
+            on_stage,
+            checkpoint_folder,
+            {name: {"validation": validation} for name in (SEQUENCE, CONTENT)},
+        )
         with recommender._timed("fusion", on_stage):
             recommender._fit_fusion(validation, seed)
         return recommender
@@ -101,7 +106,9 @@ class Recommender:
         """A recommender for production: retrievers fitted on everything, weights kept."""
         production = Recommender(self.config, catalogue)
         best_epoch = getattr(self.retrievers.get(SEQUENCE), "best_epoch", 0)
-        schedule = {"epochs": best_epoch} if best_epoch else {}
+        schedule: dict[str, dict[str, Any]] = {SEQUENCE: {"epochs": best_epoch} if best_epoch else {}}
+        if CONTENT in self.retrievers:
+            schedule[CONTENT] = {"short_share": getattr(self.retrievers[CONTENT], "short_share", None)}
         production._fit_retrievers(full_log, seed, on_stage, checkpoint_folder, schedule)
         production.weights = _rescaled({name: self.weights.get(name, 0.0) for name in production.retrievers})
         production.validation_ndcg, production.methods_compared = self.validation_ndcg, self.methods_compared
@@ -118,7 +125,7 @@ class Recommender:
 
     def item_facts(self) -> ItemFacts:
         """What a ranker may know of the items apart from scores."""
-        content = self.retrievers.get("content")
+        content = self.retrievers.get(CONTENT)
         vectors = content.item_vectors() if isinstance(content, VectorRetriever) else None
         return ItemFacts.of(self.catalogue, self.item_counts, vectors)
 
@@ -246,9 +253,9 @@ class Recommender:
         seed: int,
         on_stage: OnStage | None,
         checkpoint_folder: Path | None,
-        schedule: Mapping[str, Any],
+        schedule: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        """Fit all; `schedule` says when the training of the sequence model ends."""
+        """Fit all; `schedule` gives some of them what else they learn from, or what an earlier fit has chosen."""
         if not len(log.item_rows):
             raise DataError("there are no interactions to learn from; land an events file or run `freshet load`")
         self.item_counts = _item_counts(log)
@@ -259,7 +266,7 @@ class Recommender:
                 continue
             with self._timed(name, on_stage):
                 retriever = new_retriever(name, self.config, checkpoint_folder)
-                retriever.fit(log, self.catalogue, seed=seed, **(schedule if name == SEQUENCE else {}))
+                retriever.fit(log, self.catalogue, seed=seed, **schedule.get(name, {}))
                 self.retrievers[name] = retriever
         self.weights = {name: 1 / len(self.retrievers) for name in self.retrievers}
 
@@ -270,24 +277,8 @@ class Recommender:
         self._ranker = None if fitted.ranker is fitted.wide else fitted.ranker
         self.validation_ndcg, self.methods_compared = fitted.ndcg, fitted.compared
 
-    def _timed(self, name: str, on_stage: OnStage | None) -> "_Stage":
-        return _Stage(self.seconds, name, on_stage)
-
-
-class _Stage:
-    """Records how long its block took."""
-
-    def __init__(self, seconds: dict[str, float], name: str, on_stage: OnStage | None) -> None:
-        self._seconds, self._name, self._on_stage = seconds, name, on_stage
-
-    def __enter__(self) -> None:
-        self._begun = time.perf_counter()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._seconds[self._name] = time.perf_counter() - self._begun
-            if self._on_stage is not None:
-                self._on_stage(self._name, self._seconds[self._name])
+    def _timed(self, name: str, on_stage: OnStage | None) -> StageTimer:
+        return StageTimer(self.seconds, name, on_stage)
 
 
 def _item_counts(log: InteractionLog) -> LongArray:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +7,8 @@ import pytest
 from models.catalogue import Catalogue
 from models.content import ContentConfig, ContentRetriever
 from models.errors import DataError
-from models.interactions import InteractionLog
+from models.interactions import Histories, InteractionLog
+from models.splitting import Holdout, Targets
 
 IDS = ["a", "b", "c", "d"]
 VECTORS = np.array([[1, 0], [0.8, 0.6], [0, 1], [0, 0]], dtype=np.float32)
@@ -55,3 +58,41 @@ def test_an_encoder_of_another_dimension_is_refused() -> None:
     model.fit(log_of("a"), catalogue())
     with pytest.raises(DataError, match="3 dimensions"):
         model.refresh(catalogue(np.ones((4, 3), dtype=np.float32)))
+
+
+def test_the_profile_mixes_what_is_recent_with_what_has_always_been() -> None:
+    text = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    items = Catalogue.from_frame(pd.DataFrame({"item_id": ["a", "b"]}), text)
+    history = Histories(
+        np.array([[0, 0, 0, 1]], np.int32),
+        np.ones((1, 4), np.float32),
+        np.zeros((1, 4), np.int64),
+        np.array([""], object),
+    )
+    config = ContentConfig(recency_decay=0.01, short_share=0.25, is_centred=False)
+    content = ContentRetriever(config)
+    content.fit(log_of("a"), items)
+    long = np.array([3, 1]) / np.sqrt(10)
+    wanted = 0.25 * np.array([0, 1]) + 0.75 * long
+    np.testing.assert_allclose(content.user_vectors(history)[0], wanted / np.linalg.norm(wanted), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("wanted", "share"), [(2, 1.0), (1, 0.25)])
+def test_the_share_is_chosen_on_validation_and_kept(wanted: int, share: float, tmp_path: Path) -> None:
+    # a and b are of one kind, c and d of the other; users read a three times, then d. A quarter is the largest share
+    # with which b comes before c.
+    text = np.repeat(np.eye(2, dtype=np.float32), 2, axis=0)
+    ids = list("abcd")
+    items = Catalogue.from_frame(pd.DataFrame({"item_id": ids}), text)
+    events = pd.DataFrame([(f"u{user}", item, day) for user in range(5) for day, item in enumerate("aaad")])
+    events.columns = pd.Index(["user_id", "item_id", "day"])
+    events["event_at"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(events["day"], unit="D")
+    log = InteractionLog.from_frame(events.assign(weight=1.0), ids)
+    holdout = Holdout(log, np.arange(5, dtype=np.int32), Targets(np.arange(6), np.full(5, wanted, np.int32)))
+    content = ContentRetriever(ContentConfig(is_share_chosen=True, is_centred=False, recency_decay=0.5))
+    content.fit(log, items, validation=holdout)
+    assert content.short_share == share
+    content.save(tmp_path)
+    loaded = ContentRetriever.load(tmp_path)
+    everyone = log.histories(np.arange(5))
+    np.testing.assert_array_equal(loaded.user_vectors(everyone), content.user_vectors(everyone))
