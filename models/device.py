@@ -1,14 +1,21 @@
-"""Where tensors live and in which precision: decided here and nowhere else."""
+"""Where tensors live, in which precision, and what a GPU may do to be fast: decided here and nowhere else.
 
-from collections.abc import Iterator
+Attention needs no choice: torch's own function takes a fused kernel wherever the device and the precision have one.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
+from torch import Tensor, nn
 
 from models.errors import ConfigurationError
 
 KINDS = ("auto", "cpu", "cuda", "mps")
+CUDA_BATCH_MULTIPLE = 8
+"""How many times the positions of a CPU's step a GPU takes in one, at most."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,10 @@ class Device:
     """bfloat16 on CUDA, float32 elsewhere. Master weights and optimiser states are always float32."""
     description: str
     """In words, for a run's record: such as `cpu, 2 threads` or `cuda, NVIDIA H200`."""
+    is_compiled: bool = False
+    """Whether the training compiles its forward pass into fused graphs."""
+    batch_multiple: int = 1
+    """How many times larger than on a CPU a training step may be."""
 
     @property
     def target(self) -> torch.device:
@@ -32,6 +43,27 @@ class Device:
         if self.compute_dtype is torch.float32:
             return nullcontext()
         return torch.autocast(device_type=self.kind, dtype=self.compute_dtype)
+
+    def compiled(self, module: nn.Module) -> Callable[[Tensor], Tensor]:
+        """The module's forward pass, as a fused graph where the device compiles; parameters and mode are shared."""
+        if not self.is_compiled:
+            return module
+        # Batches have many lengths: one graph for all of them instead of one each.
+        fused: Callable[[Tensor], Tensor] = torch.compile(module, dynamic=True)
+        return fused
+
+    @contextmanager
+    def fast_products(self) -> Iterator[None]:
+        """Run the block with float32 matrix products in the GPU's shortened format (TF32); unchanged elsewhere."""
+        if self.kind != "cuda":
+            yield
+            return
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
     def synchronize(self) -> None:
         """Wait until queued work is done, so that a stopwatch tells the truth."""
@@ -54,8 +86,28 @@ def choose_device(kind: str = "auto") -> Device:
         raise ConfigurationError(f"device {kind!r} is unknown; use one of {', '.join(KINDS)}")
     if not available[kind]:
         raise ConfigurationError(f"this machine has no usable {kind} device; set the device to auto or cpu")
-    dtype = torch.bfloat16 if kind == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    return Device(kind=kind, compute_dtype=dtype, description=_describe(kind))
+    has_bfloat16 = kind == "cuda" and torch.cuda.is_bf16_supported()
+    return device_of(kind, _describe(kind), has_bfloat16=has_bfloat16, has_compiler=find_spec("triton") is not None)
+
+
+def device_of(kind: str, description: str, *, has_bfloat16: bool, has_compiler: bool) -> Device:
+    """What is chosen on a kind of device: CUDA computes in mixed precision, in fused graphs and in larger steps.
+
+    Args:
+        kind: cpu, cuda or mps.
+        description: In words.
+        has_bfloat16: Whether its CUDA cores know bfloat16.
+        has_compiler: Whether what compiles graphs for CUDA is installed.
+    """
+    if kind != "cuda":
+        return Device(kind, torch.float32, description)
+    return Device(
+        kind,
+        torch.bfloat16 if has_bfloat16 else torch.float32,
+        description,
+        is_compiled=has_compiler,
+        batch_multiple=CUDA_BATCH_MULTIPLE,
+    )
 
 
 def _describe(kind: str) -> str:

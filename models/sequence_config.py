@@ -1,10 +1,14 @@
 """Hyper-parameters of the sequence transformer; torch-free, so that reading a configuration stays cheap."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from models.errors import ConfigurationError
+
+FEWEST_STEPS = 1_000
+"""Steps that a training keeps, however large a device could make them."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,28 @@ class SequenceConfig:
                 )
         if self.embedding_size % self.heads:
             raise ConfigurationError(f"sequence.heads {self.heads} must divide embedding_size {self.embedding_size}")
+
+    def for_larger_steps(self, positions: int, most: int) -> "SequenceConfig":
+        """The configuration for a device that may take `most` times as many positions in a step.
+
+        The steps grow only as far as `FEWEST_STEPS` of them remain. The rate grows with the square root of the step,
+        which keeps the noise of Adam's updates (Malladi et al. 2022, arXiv:2205.10287), and the average of the
+        weights goes on spanning as many positions.
+
+        Args:
+            positions: Training positions of one epoch.
+            most: Largest growth of a step.
+        """
+        steps = positions * self.epochs // self.batch_tokens
+        growth = max(1, min(most, steps // FEWEST_STEPS))
+        if growth == 1:
+            return self
+        return replace(
+            self,
+            batch_tokens=self.batch_tokens * growth,
+            learning_rate=self.learning_rate * math.sqrt(growth),
+            averaging=self.averaging**growth,
+        )
 
 
 _COUNTS = (

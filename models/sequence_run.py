@@ -1,6 +1,6 @@
 """State of one training run of the sequence transformer: what a checkpoint must hold to continue it exactly."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
@@ -32,6 +32,8 @@ class TrainingRun:
     encoder: SequenceEncoder
     optimizer: torch.optim.Optimizer
     config: SequenceConfig
+    forward: Callable[[Tensor], Tensor]
+    """The encoder's forward pass, compiled where the device does so."""
     average: list[Tensor] = field(default_factory=list)
     """Running average of the weights; empty where the configuration averages nothing."""
     best: list[Tensor] = field(default_factory=list)

@@ -129,10 +129,11 @@ class SequenceTrainer:
         self, log: InteractionLog, catalogue: Catalogue, config: SequenceConfig, *, seed: int, device: Device
     ) -> None:
         """Cut windows, number the trained items and gather their text vectors."""
-        self.config, self.catalogue, self.seed, self.device = config, catalogue, seed, device
+        self.catalogue, self.seed, self.device = catalogue, seed, device
         cleaned = without_repeats(log)
         self.vocabulary, self.vocabulary_rows = _vocabulary(cleaned, catalogue.count)
         self.windows = training_windows(cleaned, self.vocabulary_rows, config)
+        self.config = config = config.for_larger_steps(self.windows.positions, device.batch_multiple)
         if not self.windows.positions:
             raise DataError("no user has two interactions with known items; there is no next item to learn from")
         self.text, self.mean = _text(catalogue, self.vocabulary, config, device)
@@ -152,7 +153,7 @@ class SequenceTrainer:
                 if self.config.text_initial:
                     items.projection.start_at_components(self.text.cpu())
             encoder = SequenceEncoder(self.config, items).to(self.device.target)
-        return TrainingRun(encoder, _optimizer(encoder, self.config), self.config)
+        return TrainingRun(encoder, _optimizer(encoder, self.config), self.config, self.device.compiled(encoder))
 
     def learning_rate(self, step: int) -> float:
         """Rate at a step (0-based): a linear rise, then a cosine to `final_rate` of the peak."""
@@ -168,17 +169,19 @@ class SequenceTrainer:
         """Pass over all windows once and return the mean loss."""
         run.encoder.train()
         rng = self._rng(epoch)
-        total, places = 0.0, 0
-        with seeded(int(rng.integers(2**62))):
+        losses, counts = [], []
+        with seeded(int(rng.integers(2**62))), self.device.fast_products():
             for batch in epoch_batches(self.windows, self.config.batch_tokens, rng):
                 count = int((batch.targets >= 0).sum())
                 if not count:
                     continue
                 for group in run.optimizer.param_groups:
                     group["lr"] = self.learning_rate(run.step)
-                total += self._take_step(run, batch, rng) * count
-                places += count
-        return total / max(places, 1)
+                losses.append(self._take_step(run, batch, rng))
+                counts.append(count)
+        # Read at the end of the epoch: reading every step's loss would make a GPU wait for it.
+        values = torch.stack(losses).tolist() if losses else []
+        return sum(value * count for value, count in zip(values, counts, strict=True)) / max(sum(counts), 1)
 
     def validate(self, run: TrainingRun, validation: Holdout) -> float:
         """NDCG@10 of the averaged weights on a holdout."""
@@ -203,8 +206,8 @@ class SequenceTrainer:
     def _rng(self, epoch: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch])
 
-    def _take_step(self, run: TrainingRun, batch: Batch, rng: np.random.Generator) -> float:
-        loss = self._loss(run.encoder, batch, rng)
+    def _take_step(self, run: TrainingRun, batch: Batch, rng: np.random.Generator) -> Tensor:
+        loss = self._loss(run, batch, rng)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.config.gradient_norm:
@@ -212,9 +215,9 @@ class SequenceTrainer:
         run.optimizer.step()
         run.step += 1
         run.update_average()
-        return float(loss.detach())
+        return loss.detach()
 
-    def _loss(self, encoder: SequenceEncoder, batch: Batch, rng: np.random.Generator) -> Tensor:
+    def _loss(self, run: TrainingRun, batch: Batch, rng: np.random.Generator) -> Tensor:
         is_target = batch.targets >= 0
         targets = batch.targets[is_target].astype(np.int64)
         inputs = np.maximum(batch.inputs, 0).astype(np.int64)
@@ -226,10 +229,10 @@ class SequenceTrainer:
             distinct, places = np.unique(np.concatenate(parts), return_inverse=True)
             flat_inputs, targets, negatives = np.split(places, np.cumsum([len(part) for part in parts[:2]]))
             rows, inputs = self._tensor(distinct), flat_inputs.reshape(inputs.shape)
-        vectors = encoder.items(rows, None if self.text is None else self.text[rows])
+        vectors = run.encoder.items(rows, None if self.text is None else self.text[rows])
         # Not `vectors[rows]`: its backward pass adds with atomics, in another order every time.
         with self.device.autocast():
-            states = encoder(functional.embedding(self._tensor(inputs), vectors))
+            states = run.forward(functional.embedding(self._tensor(inputs), vectors))
         wanted = states[torch.from_numpy(is_target).to(self.device.target)].float()
         smoothing = self.config.label_smoothing
         if self.is_full:

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from models.catalogue import Catalogue
+from models.device import choose_device
 from models.interactions import InteractionLog
 from models.losses import full_softmax_loss, popularity_rates, sampled_softmax_loss
 from models.sequence_batches import epoch_batches, training_windows, without_repeats
 from models.sequence_encoder import SequenceConfig
 from models.sequence_run import EpochReport
-from models.sequence_training import TrainedSequence, hold_out_last, train_sequence_encoder
+from models.sequence_training import SequenceTrainer, TrainedSequence, hold_out_last, train_sequence_encoder
 
 CONFIG = SequenceConfig(
     embedding_size=8,
@@ -194,3 +195,45 @@ def test_threads_do_not_change_a_bit(loss: str) -> None:
     first, *others = (weights(one) for one in runs)
     for other in others:
         assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_larger_steps_leave_enough_of_them_and_keep_noise_and_average() -> None:
+    config = SequenceConfig(batch_tokens=1000, epochs=20, learning_rate=0.001, averaging=0.99)
+    assert config.for_larger_steps(40_000, 8) == config  # 800 steps in all
+    larger = config.for_larger_steps(250_000, 8)  # 5,000 steps: five times larger leaves 1,000
+    assert larger.batch_tokens == 5_000
+    assert larger.learning_rate == pytest.approx(0.001 * 5**0.5)
+    assert larger.averaging == pytest.approx(0.99**5)
+    assert config.for_larger_steps(10_000_000, 8).batch_tokens == 8_000
+    assert config.for_larger_steps(10_000_000, 1) == config
+
+
+def test_larger_steps_learn_the_same() -> None:
+    """What a GPU's settings do to the result, computed on the CPU: the planted circle is found all the same."""
+    log, validation = hold_out_last(circle(400), 60, seed=0)
+    config = replace(CONFIG, dropout=0.1, attention_dropout=0.0, epochs=60, batch_tokens=16)
+    found = []
+    for multiple in (1, 4):
+        device = replace(choose_device("cpu"), batch_multiple=multiple)
+        trainer = SequenceTrainer(log, catalogue(), config, seed=1, device=device)
+        assert trainer.config.batch_tokens == 16 * multiple
+        run = trainer.start()
+        for epoch in range(1, 13):
+            trainer.train_epoch(run, epoch)
+        found.append(trainer.validate(run, validation))
+    assert found[0] > 0.9
+    assert found[1] == pytest.approx(found[0], abs=0.05)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_gpu_learns_the_same_as_the_cpu() -> None:
+    log, validation = hold_out_last(circle(400), 60, seed=0)
+    config = replace(CONFIG, dropout=0.1, attention_dropout=0.0, epochs=40)
+    best = [
+        max(report.ndcg or 0.0 for report in train_sequence_encoder(
+            log, catalogue(), config, seed=1, validation=validation, device=kind
+        ).reports)
+        for kind in ("cpu", "cuda")
+    ]  # fmt: skip
+    assert best[1] == pytest.approx(best[0], abs=0.05)
