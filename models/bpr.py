@@ -24,7 +24,7 @@ class BPRConfig:
     """Step of the gradient descent."""
     regularization: float = 0.01
     """L2 penalty while the factors are learned."""
-    epochs: int = 100
+    epochs: int = 300
     """Passes over the interactions."""
     confidence: float = 10.0
     """When a user is folded in, an interaction of weight 1 counts so much more than an item that was not taken."""

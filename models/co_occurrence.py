@@ -10,6 +10,7 @@ from models.errors import ConfigurationError
 from models.interactions import InteractionLog
 from models.item_item import ItemItemRetriever
 from models.retriever import latest_interactions, log_matrix
+from models.ties import TIES, Ties
 
 ITEMS_PER_BLOCK = 2_048
 
@@ -24,12 +25,16 @@ class CoOccurrenceConfig:
     """A history item counts `exp(-age / decay)`, age by place from the end; 0: all alike."""
     history_length: int = 50
     """Latest interactions of a user that are read when scoring."""
+    ties: Ties = "ordered"
+    """Whether the order of interactions of the same second is believed; see `models/ties.py`."""
     max_user_items: int = 300
     """Only so many latest interactions of a user are counted, which bounds the cost of heavy users."""
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
             raise ConfigurationError(f"co_occurrence.neighbours must be at least 1, not {self.neighbours}")
+        if self.ties not in TIES:
+            raise ConfigurationError(f"co_occurrence.ties must be ordered, unordered or auto, not {self.ties!r}")
 
 
 class CoOccurrenceRetriever(ItemItemRetriever[CoOccurrenceConfig]):
@@ -50,8 +55,7 @@ class CoOccurrenceRetriever(ItemItemRetriever[CoOccurrenceConfig]):
             strongest_in_rows(by_item[begin : begin + ITEMS_PER_BLOCK] @ unit, begin, self.config.neighbours)
             for begin in range(0, log.item_count, ITEMS_PER_BLOCK)
         ]
-        self._weights = sparse.csr_matrix(sparse.vstack(blocks), dtype=np.float32)
-        self._item_ids = catalogue.item_ids
+        self._learned(sparse.csr_matrix(sparse.vstack(blocks), dtype=np.float32), log, catalogue)
 
     def neighbours(self) -> sparse.csr_matrix:
         """Cosine of each item (row) with its neighbours (columns), shape (items, items)."""

@@ -17,6 +17,7 @@ from models.interactions import FloatArray, InteractionLog
 from models.item_item import ItemItemRetriever
 from models.item_regression import local_weights, pair_gib
 from models.retriever import latest_interactions, log_matrix
+from models.ties import TIES, Ties
 
 ROWS_PER_BLOCK = 1_024
 
@@ -31,6 +32,8 @@ class EASEConfig:
     """A history item counts `exp(-age / decay)`, age by place from the end; 0: all alike."""
     history_length: int = 50
     """Latest interactions of a user that are read when scoring."""
+    ties: Ties = "ordered"
+    """Whether the order of interactions of the same second is believed; see `models/ties.py`."""
     neighbours: int = 200
     """Weights kept for each item, the largest in absolute value; 0: all. On Amazon Beauty 200 lose nothing."""
     max_items: int = 20_000
@@ -47,6 +50,8 @@ class EASEConfig:
     def __post_init__(self) -> None:
         if self.regularization <= 0:
             raise ConfigurationError(f"ease.regularization must be positive, not {self.regularization}")
+        if self.ties not in TIES:
+            raise ConfigurationError(f"ease.ties must be ordered, unordered or auto, not {self.ties!r}")
         if self.solver not in ("dense", "local", "auto"):
             raise ConfigurationError(f"ease.solver must be dense, local or auto, not {self.solver!r}")
         if self.candidates < 1 or self.max_user_items < 1:
@@ -91,8 +96,8 @@ class EASERetriever(ItemItemRetriever[EASEConfig]):
         reason = config.reason_to_skip(log)
         if reason is not None:
             raise DataError(f"the ease retriever cannot be fitted: {reason}")
-        self._weights = _solve_locally(log, config) if config.is_local(log.item_count) else _solve(log, config)
-        self._item_ids = catalogue.item_ids
+        weights = _solve_locally(log, config) if config.is_local(log.item_count) else _solve(log, config)
+        self._learned(weights, log, catalogue)
 
 
 def _solve_locally(log: InteractionLog, config: EASEConfig) -> sparse.csr_matrix:

@@ -36,6 +36,7 @@ from models.retriever import (
     square_arrays,
     square_matrix,
 )
+from models.ties import TIES, Ties, resolved_ties
 
 ITEMS_PER_BLOCK = 2_048
 NO_GROUP = -1
@@ -46,15 +47,15 @@ KINDS = ("brand", "category", "brand_in_category")
 class GraphConfig:
     """Settings of `GraphRetriever`; the shares are relative to a co-purchase step, which counts 1."""
 
-    damping: float = 0.3
+    damping: float = 0.0
     """How much popular items are held back on co-purchase edges (beta); 0: not at all."""
-    brand_share: float = 0.1
+    brand_share: float = 0.2
     """Weight of a step by brand."""
     category_share: float = 0.05
     """Weight of a step by category."""
     brand_in_category_share: float = 0.1
     """Weight of a step to the same brand in the same category."""
-    popularity_power: float = 0.75
+    popularity_power: float = 0.5
     """How much more often a popular member of a group is taken."""
     neighbours: int = 300
     """Co-purchase edges kept for each item."""
@@ -64,10 +65,14 @@ class GraphConfig:
     """A history item counts `exp(-age / decay)`, age by place from the end; 0: all alike."""
     history_length: int = 50
     """Latest interactions of a user that are read when scoring."""
+    ties: Ties = "auto"
+    """Whether the order of interactions of the same second is believed; see `models/ties.py`."""
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or self.max_user_items < 1:
             raise ConfigurationError("graph.neighbours and graph.max_user_items must be at least 1")
+        if self.ties not in TIES:
+            raise ConfigurationError(f"graph.ties must be ordered, unordered or auto, not {self.ties!r}")
         if min(self.brand_share, self.category_share, self.brand_in_category_share) < 0:
             raise ConfigurationError("graph.brand_share, category_share and brand_in_category_share must be at least 0")
 
@@ -88,6 +93,7 @@ class GraphRetriever:
         self._counts: FloatArray = np.zeros(0, dtype=np.float32)
         self._groups: IntArray = np.zeros((len(KINDS), 0), dtype=np.int32)
         self._item_ids: ObjectArray = np.empty(0, dtype=object)
+        self._ties: Ties = self.config.ties
 
     def fit(self, log: InteractionLog, catalogue: Catalogue, *, seed: int = 0) -> None:
         """Count edges block by block, so that memory stays bounded; `seed` is unused."""
@@ -106,6 +112,7 @@ class GraphRetriever:
         self._edges = sparse.csr_matrix(sparse.diags(_inverse(totals)) @ edges)
         self._groups = _groups_of(catalogue)
         self._item_ids = catalogue.item_ids
+        self._ties = resolved_ties(self.config.ties, log)
 
     def edges(self) -> sparse.csr_matrix:
         """Odds of each co-purchase step from an item (row), which add up to 1, shape (items, items)."""
@@ -117,7 +124,9 @@ class GraphRetriever:
         """Odds of a step from the history to each item."""
         edges = self.edges()
         config = self.config
-        history = history_matrix(histories, edges.shape[0], decay=config.recency_decay, length=config.history_length)
+        history = history_matrix(
+            histories, edges.shape[0], decay=config.recency_decay, length=config.history_length, ties=self._ties
+        )
         scores = np.asarray((history @ edges).toarray(), dtype=np.float32)
         for groups, share in zip(self._groups, config.shares, strict=True):
             if share:
@@ -145,7 +154,9 @@ class GraphRetriever:
     def save(self, folder: Path) -> None:
         """Write to `folder`."""
         arrays = square_arrays(self.edges()) | {"counts": self._counts, "groups": self._groups}
-        save_state(folder, arrays, {"config": asdict(self.config), "item_ids": self._item_ids.tolist()})
+        save_state(
+            folder, arrays, {"config": asdict(self.config), "item_ids": self._item_ids.tolist(), "ties": self._ties}
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -154,6 +165,7 @@ class GraphRetriever:
         model = cls(GraphConfig(**facts["config"]))
         model._item_ids = as_ids(facts["item_ids"])
         model._edges = square_matrix(arrays, len(model._item_ids))
+        model._ties = facts["ties"]
         model._counts, model._groups = arrays["counts"], arrays["groups"]
         return model
 

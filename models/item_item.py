@@ -9,7 +9,7 @@ from scipy import sparse
 
 from models.catalogue import Catalogue
 from models.errors import NotFittedError
-from models.interactions import FloatArray, Histories, IntArray, ObjectArray
+from models.interactions import FloatArray, Histories, IntArray, InteractionLog, ObjectArray
 from models.retriever import (
     as_ids,
     history_matrix,
@@ -21,6 +21,7 @@ from models.retriever import (
     square_arrays,
     square_matrix,
 )
+from models.ties import Ties, resolved_ties
 
 
 class HistoryConfig(Protocol):
@@ -34,6 +35,10 @@ class HistoryConfig(Protocol):
     def history_length(self) -> int:
         """Latest interactions of a user that are read."""
 
+    @property
+    def ties(self) -> Ties:
+        """Whether interactions of the same second are told apart."""
+
 
 ConfigT = TypeVar("ConfigT", bound=HistoryConfig)
 
@@ -41,7 +46,7 @@ ConfigT = TypeVar("ConfigT", bound=HistoryConfig)
 class ItemItemRetriever(Generic[ConfigT]):
     """Scores are the recency-weighted history times a sparse matrix; a subclass says how the matrix is learned.
 
-    A subclass sets `name` and `config_class` and, in its `fit`, `_weights` and `_item_ids`.
+    A subclass sets `name` and `config_class`, and its `fit` ends in `_learned`.
     """
 
     name: str
@@ -51,6 +56,12 @@ class ItemItemRetriever(Generic[ConfigT]):
         self.config: ConfigT = config or self.config_class()
         self._weights: sparse.csr_matrix | None = None
         self._item_ids: ObjectArray = np.empty(0, dtype=object)
+        self._ties: Ties = self.config.ties
+
+    def _learned(self, weights: sparse.csr_matrix, log: InteractionLog, catalogue: Catalogue) -> None:
+        """Keep what `fit` found."""
+        self._weights, self._item_ids = weights, catalogue.item_ids
+        self._ties = resolved_ties(self.config.ties, log)
 
     def weights(self) -> sparse.csr_matrix:
         """Weight of each history item (row) for each item (column), shape (items, items)."""
@@ -62,7 +73,13 @@ class ItemItemRetriever(Generic[ConfigT]):
         """Recency-weighted sum of the weights of the history."""
         weights = self.weights()
         config = self.config
-        history = history_matrix(histories, weights.shape[0], decay=config.recency_decay, length=config.history_length)
+        history = history_matrix(
+            histories,
+            weights.shape[0],
+            decay=config.recency_decay,
+            length=config.history_length,
+            ties=self._ties,
+        )
         return np.asarray((history @ weights).toarray(), dtype=np.float32)
 
     def similarity(self, history: IntArray, items: IntArray) -> FloatArray:
@@ -77,7 +94,7 @@ class ItemItemRetriever(Generic[ConfigT]):
     def save(self, folder: Path) -> None:
         """Write to `folder`."""
         settings: Any = self.config
-        facts = {"config": asdict(settings), "item_ids": self._item_ids.tolist()}
+        facts = {"config": asdict(settings), "item_ids": self._item_ids.tolist(), "ties": self._ties}
         save_state(folder, square_arrays(self.weights()), facts)
 
     @classmethod
@@ -87,4 +104,5 @@ class ItemItemRetriever(Generic[ConfigT]):
         model = cls(cls.config_class(**facts["config"]))
         model._item_ids = as_ids(facts["item_ids"])
         model._weights = square_matrix(arrays, len(model._item_ids))
+        model._ties = facts.get("ties", "ordered")
         return model

@@ -18,6 +18,7 @@ from scipy import sparse
 from models.catalogue import Catalogue
 from models.errors import NotFittedError
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, InteractionLog, ObjectArray
+from models.ties import Ties, shared_ages
 
 BLOCK = 64
 """Users per matrix product."""
@@ -122,16 +123,31 @@ def dot_scores(users: FloatArray, items: FloatArray) -> FloatArray:
     return in_blocks(lambda block: np.asarray(block @ items.T, dtype=np.float32), users)
 
 
-def recency(histories: Histories, decay: float) -> FloatArray:
-    """`exp(-age / decay)` by place from the end (the latest has age 0), 0 on padding; all ones when `decay` is 0."""
+def recency(histories: Histories, decay: float, *, ties: Ties = "ordered") -> FloatArray:
+    """`exp(-age / decay)` by place from the end (the latest has age 0), 0 on padding; all ones when `decay` is 0.
+
+    Args:
+        histories: The users.
+        decay: Places after which an interaction counts 1/e.
+        ties: ordered: every place counts; unordered: interactions of the same second share their mean place. Callers
+            resolve auto when they are fitted (`models.ties.resolved_ties`).
+    """
     length = histories.items.shape[1]
-    age = np.arange(length - 1, -1, -1, dtype=np.float32)
-    by_place = np.exp(-age / np.float32(decay)) if decay > 0 else np.ones(length, dtype=np.float32)
-    return np.where(histories.items != PADDING, by_place[None, :], np.float32(0)).astype(np.float32)
+    age = np.arange(length - 1, -1, -1, dtype=np.float32)[None, :]
+    if ties == "unordered":
+        age = shared_ages(histories)
+    by_place = np.exp(-age / np.float32(decay)) if decay > 0 else np.ones_like(age)
+    return np.where(histories.items != PADDING, by_place, np.float32(0)).astype(np.float32)
 
 
 def history_matrix(
-    histories: Histories, item_count: int, *, decay: float, length: int, known: BoolArray | None = None
+    histories: Histories,
+    item_count: int,
+    *,
+    decay: float,
+    length: int,
+    known: BoolArray | None = None,
+    ties: Ties = "ordered",
 ) -> sparse.csr_matrix:
     """Weighted histories as a sparse matrix (users, items): event weight times recency, repeats added up.
 
@@ -141,9 +157,10 @@ def history_matrix(
         decay: See `recency`.
         length: Only so many latest interactions count.
         known: Items that may count, shape (items,); all when None.
+        ties: See `recency`.
     """
     latest = histories.last(length)
-    values = recency(latest, decay) * latest.weights
+    values = recency(latest, decay, ties=ties) * latest.weights
     counts = latest.items != PADDING
     if known is not None:
         counts &= known[np.where(counts, latest.items, 0)]

@@ -16,17 +16,18 @@ other in some history. `RecommenderConfig.reason_to_skip` refuses data whose bou
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError, DataError
-from models.interactions import InteractionLog
+from models.interactions import BoolArray, InteractionLog, LongArray
 from models.item_item import ItemItemRetriever
 from models.item_regression import local_weights, pair_gib
 from models.retriever import latest_interactions, log_matrix
+from models.ties import TIES, Ties, resolved_ties
 
 STEPS_PER_BLOCK = 200_000
 """Interactions whose pairs are held at once while the products are summed."""
@@ -38,7 +39,7 @@ class SequenceLinearConfig:
 
     regularization: float = 100.0
     """L2 penalty on the weights (lambda)."""
-    consistency: float = 0.3
+    consistency: float = 0.4
     """Share of the order-free problem; 0: only transitions, 1: an EASE without order."""
     transition_decay: float = 4.0
     """In training, an item `age` places before the next one counts `exp(-age / decay)`."""
@@ -50,6 +51,9 @@ class SequenceLinearConfig:
     """In scoring, a history item counts `exp(-age / decay)`, age by place from the end; 0: all alike."""
     history_length: int = 50
     """Latest interactions of a user that are read when scoring."""
+    ties: Ties = "auto"
+    """unordered: interactions of the same second are each other's past in training, and share their mean age in
+    scoring; ordered: the order of the log is believed; auto: whichever the training log supports (`models/ties.py`)."""
     max_memory_gib: float = 8.0
     """Data whose pairs may need more are refused."""
 
@@ -61,6 +65,8 @@ class SequenceLinearConfig:
             )
         if not 0 <= self.consistency <= 1:
             raise ConfigurationError(f"sequence_linear.consistency must be from 0 to 1, not {self.consistency}")
+        if self.ties not in TIES:
+            raise ConfigurationError(f"sequence_linear.ties must be ordered, unordered or auto, not {self.ties!r}")
         if self.window < 1 or self.candidates < 1:
             raise ConfigurationError("sequence_linear.window and sequence_linear.candidates must be at least 1")
 
@@ -92,8 +98,8 @@ class SequenceLinearRetriever(ItemItemRetriever[SequenceLinearConfig]):
         if reason is not None:
             raise DataError(f"the sequence_linear retriever cannot be fitted: {reason}")
         gram, cross = normal_equations(log, config)
-        self._weights = local_weights(gram, cross, regularization=config.regularization, candidates=config.candidates)
-        self._item_ids = catalogue.item_ids
+        weights = local_weights(gram, cross, regularization=config.regularization, candidates=config.candidates)
+        self._learned(weights, log, catalogue)
 
 
 def normal_equations(log: InteractionLog, config: SequenceLinearConfig) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
@@ -101,6 +107,7 @@ def normal_equations(log: InteractionLog, config: SequenceLinearConfig) -> tuple
     shape = (log.item_count, log.item_count)
     gram, cross = sparse.csr_matrix(shape, dtype=np.float32), sparse.csr_matrix(shape, dtype=np.float32)
     share = np.float32(config.consistency)
+    config = replace(config, ties=resolved_ties(config.ties, log))
     sets_by_user = log_matrix(latest_interactions(log, config.window))
     for begin, end in _user_blocks(log):
         past, following = _steps(log, begin, end, config)
@@ -109,6 +116,13 @@ def normal_equations(log: InteractionLog, config: SequenceLinearConfig) -> tuple
         gram = gram + both + (1 - share) * (past.T @ past)
         cross = cross + both + (1 - share) * (past.T @ following)
     return sparse.csr_matrix(gram, dtype=np.float32), sparse.csr_matrix(cross, dtype=np.float32)
+
+
+def _is_tied(log: InteractionLog, places: LongArray, others: LongArray, ends: LongArray) -> BoolArray:
+    """Whether a later place is of the same user and second."""
+    is_inside = others < ends
+    safe = np.where(is_inside, others, places)
+    return np.asarray(is_inside & (log.event_ats[safe] == log.event_ats[places]), dtype=bool)
 
 
 def _user_blocks(log: InteractionLog) -> Iterator[tuple[int, int]]:
@@ -124,22 +138,24 @@ def _user_blocks(log: InteractionLog) -> Iterator[tuple[int, int]]:
 def _steps(
     log: InteractionLog, begin: int, end: int, config: SequenceLinearConfig
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Decayed past (row) and next item (row) of every interaction that has a past, for users `begin` to `end`.
+    """Decayed past (row) and next item (row) of every interaction of the users `begin` to `end`.
 
-    Both have one row per interaction of the block; that of a user's first interaction is empty in the past and thus
-    adds nothing to either product.
+    The row of an interaction without a past is empty and thus adds nothing to either product.
     """
     first, last = int(log.start[begin]), int(log.start[end])
-    places = np.arange(first, last)
-    starts = np.repeat(log.start[begin:end], np.diff(log.start[begin : end + 1]))
+    places = np.arange(first, last, dtype=np.int64)
+    lengths = np.diff(log.start[begin : end + 1])
+    starts, ends = np.repeat(log.start[begin:end], lengths), np.repeat(log.start[begin + 1 : end + 1], lengths)
     rows, sources, values = [], [], []
-    for age in range(config.window):
-        has_past = places - 1 - age >= starts
-        if not has_past.any():
-            break
-        rows.append(np.flatnonzero(has_past))
-        sources.append(places[has_past] - 1 - age)
-        values.append(np.full(len(sources[-1]), np.exp(-age / config.transition_decay), dtype=np.float32))
+    for age in range(min(config.window, int(lengths.max(initial=1)) - 1)):
+        weight = np.float32(np.exp(-age / config.transition_decay))
+        found = [(places - 1 - age >= starts, -1 - age)]
+        if config.ties == "unordered":
+            found.append((_is_tied(log, places, places + 1 + age, ends), 1 + age))
+        for is_pair, distance in found:
+            rows.append(np.flatnonzero(is_pair))
+            sources.append(places[is_pair] + distance)
+            values.append(np.full(len(sources[-1]), weight, dtype=np.float32))
     shape = (last - first, log.item_count)
     following = sparse.csr_matrix(
         (np.ones(len(places), dtype=np.float32), (np.arange(len(places)), log.item_rows[first:last])), shape=shape

@@ -13,7 +13,7 @@ Market = tuple[Catalogue, InteractionLog]
 
 def fitted(market: Market, *, seed: int = 0) -> BPRRetriever:
     catalogue, log = market
-    model = BPRRetriever(BPRConfig(embedding_size=4, learning_rate=0.1))
+    model = BPRRetriever(BPRConfig(embedding_size=4, epochs=100, learning_rate=0.1))
     model.fit(log, catalogue, seed=seed)
     return model
 

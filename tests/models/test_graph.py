@@ -12,7 +12,7 @@ from models.interactions import InteractionLog
 IDS = ["a", "b", "c", "d"]
 ITEMS = pd.DataFrame({"item_id": IDS, "brand_or_author": ["x", "x", "y", ""], "category": ["k", "", "k", "k"]})
 CATALOGUE = Catalogue.from_frame(ITEMS)
-WALK_ONLY = GraphConfig(damping=0, brand_share=0, category_share=0, brand_in_category_share=0)
+WALK_ONLY = GraphConfig(brand_share=0, category_share=0, brand_in_category_share=0)
 
 
 def log_of(baskets: dict[str, str]) -> InteractionLog:

@@ -62,7 +62,7 @@ MAKERS: dict[str, Callable[[], Retriever]] = {
     "generative": _generative,
     "user_knn": UserKNNRetriever,
     "user_knn_centred": lambda: UserKNNRetriever(UserKNNConfig(similarity="pearson", prediction="centred")),
-    "bpr": lambda: BPRRetriever(BPRConfig(embedding_size=4, learning_rate=0.1)),
+    "bpr": lambda: BPRRetriever(BPRConfig(embedding_size=4, epochs=100, learning_rate=0.1)),
     # Without brands: those of the checkerboard mix even and odd items.
     "graph": lambda: GraphRetriever(GraphConfig(brand_share=0)),
     "sequence_linear": lambda: SequenceLinearRetriever(SequenceLinearConfig(regularization=1.0)),
@@ -282,3 +282,16 @@ def test_recency_counts_places_from_the_end() -> None:
     )
     np.testing.assert_allclose(recency(histories, 2.0), [[0, np.exp(-0.5), 1]], rtol=1e-6)
     np.testing.assert_array_equal(recency(histories, 0.0), [[0, 1, 1]])
+
+
+def test_unordered_ties_share_their_mean_age() -> None:
+    histories = Histories(
+        items=np.array([[-1, -1, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6]], dtype=np.int32),
+        weights=np.ones((2, 6), dtype=np.float32),
+        event_ats=np.array([[0, 0, 0, 8, 8, 9], [3, 3, 3, 3, 9, 9]], dtype=np.int64),
+        segments=np.array(["", ""], dtype=object),
+    )
+    ages = [[3, 1.5, 1.5, 0], [3.5, 3.5, 3.5, 3.5, 0.5, 0.5]]
+    found = recency(histories, 2.0, ties="unordered")
+    np.testing.assert_allclose(found[0], [0, 0, *np.exp(-np.array(ages[0]) / 2)], rtol=1e-6)
+    np.testing.assert_allclose(found[1], np.exp(-np.array(ages[1]) / 2), rtol=1e-6)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +13,11 @@ IDS = ["a", "b", "c", "d"]
 CATALOGUE = Catalogue.from_frame(pd.DataFrame({"item_id": IDS}))
 
 
-def log_of(histories: dict[str, str]) -> InteractionLog:
+def log_of(histories: dict[str, str], *, on_a_day: int = 1) -> InteractionLog:
     rows = [(user, item, number) for user, items in histories.items() for number, item in enumerate(items)]
     frame = pd.DataFrame(rows, columns=["user_id", "item_id", "position"])
-    return InteractionLog.from_frame(frame.assign(event_at=pd.Timestamp("2026-01-01"), weight=1.0), IDS)
+    days = pd.to_timedelta(frame["position"] // on_a_day, unit="D")
+    return InteractionLog.from_frame(frame.assign(event_at=pd.Timestamp("2026-01-01") + days, weight=1.0), IDS)
 
 
 def plain_equations(histories: dict[str, str], share: float, decay: float) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +46,29 @@ def test_the_normal_equations_equal_the_sums_of_the_definition(monkeypatch: pyte
     expected_gram, expected_cross = plain_equations(histories, 0.3, 1.5)
     np.testing.assert_allclose(gram.toarray(), expected_gram, rtol=1e-5)
     np.testing.assert_allclose(cross.toarray(), expected_cross, rtol=1e-5)
+
+
+def test_events_of_the_same_second_are_each_others_past_unless_their_order_is_believed() -> None:
+    log = log_of({"1": "abc"}, on_a_day=2)  # a and b on the first day, c on the second
+    unordered = SequenceLinearConfig(consistency=0.0, transition_decay=1.0, ties="unordered")
+    near, far = 1.0, np.exp(-1)
+    _, cross = normal_equations(log, unordered)
+    np.testing.assert_allclose(cross.toarray()[:3, :3], [[0, near, far], [near, 0, near], [0, 0, 0]], rtol=1e-6)
+    _, cross = normal_equations(log, replace(unordered, ties="ordered"))
+    np.testing.assert_allclose(cross.toarray()[:3, :3], [[0, near, far], [0, 0, near], [0, 0, 0]], rtol=1e-6)
+
+
+def test_ties_of_one_user_never_reach_into_the_next() -> None:
+    log = log_of({"1": "ab", "2": "cd"}, on_a_day=2)
+    _, cross = normal_equations(log, SequenceLinearConfig(consistency=0.0, ties="unordered"))
+    np.testing.assert_allclose(cross.toarray(), [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]])
+
+
+def test_the_order_within_a_second_does_not_change_the_scores() -> None:
+    model = SequenceLinearRetriever(SequenceLinearConfig(regularization=1.0, ties="unordered"))
+    model.fit(log_of({"1": "abcd", "2": "bdac", "3": "cabd"}, on_a_day=2), CATALOGUE)
+    one, other = (model.score(log_of({"x": items}, on_a_day=2).histories([0])) for items in ("abc", "bac"))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_only_pairs_within_the_window_count() -> None:
@@ -77,8 +103,9 @@ def test_data_beyond_the_memory_limit_are_refused_with_a_remedy() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"regularization": 0}, {"consistency": 1.5}, {"window": 0}, {"transition_decay": 0}]
+    "settings",
+    [{"regularization": 0}, {"consistency": 1.5}, {"window": 0}, {"transition_decay": 0}, {"ties": "random"}],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
+def test_settings_out_of_range_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match=f"sequence_linear.{next(iter(settings))}"):
         SequenceLinearConfig(**settings)  # type: ignore[arg-type]
