@@ -6,7 +6,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,8 +14,13 @@ from typing import Protocol
 import numpy as np
 import psutil
 
+from models.holdout_ranking import rank_alone, rank_holdout
+from models.recommender import Recommender
+from models.reranking import RerankRules
+from models.retriever import Retriever
 from models.splitting import Holdout
 
+TOP_K = 20
 BATCH_USERS = 1024
 SINGLE_USERS = 20
 SAMPLE_EVERY_S = 0.02
@@ -119,21 +124,6 @@ def cost_of(
     return ModelCost(rounded, memory_gib, stored_floats(model), round(batch_ms, 3), round(single_ms, 2))
 
 
-def costs_table(costs: dict[str, ModelCost]) -> str:
-    """The costs as a markdown table."""
-    rows = [
-        "| model | train s | train GiB | floats | ms a user, batch | ms, one user |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for name, cost in costs.items():
-        seconds = "" if cost.fit_seconds is None else f"{cost.fit_seconds:.1f}"
-        memory = "" if cost.fit_memory_gib is None else f"{cost.fit_memory_gib:.2f}"
-        rows.append(
-            f"| {name} | {seconds} | {memory} | {cost.parameters:,} | {cost.batch_ms:.2f} | {cost.single_ms:.1f} |"
-        )
-    return "\n".join(rows)
-
-
 def _milliseconds(rank: Callable[[Holdout], object], holdout: Holdout) -> float:
     begun = time.perf_counter()
     rank(holdout)
@@ -156,3 +146,36 @@ def _floats_of(file: Path) -> int:
 
 def _count(array: np.ndarray) -> int:
     return array.size if array.dtype.kind == "f" else 0
+
+
+def costs_of(
+    recommender: Recommender, growth_gib: Mapping[str, float], holdout: Holdout, rules: RerankRules
+) -> dict[str, ModelCost]:
+    """Costs of the fused lists and of each retriever alone, by the names of the results.
+
+    The fusion's seconds are those of all that it is made of; its memory is the largest of theirs.
+    """
+    if not holdout.count:
+        return {}
+    catalogue, seconds = recommender.catalogue, recommender.seconds
+
+    def fused(part: Holdout) -> object:
+        return rank_holdout(recommender, part, rules, top_k=TOP_K)
+
+    def alone(retriever: Retriever) -> Callable[[Holdout], object]:
+        return lambda part: rank_alone(retriever, part, catalogue, top_k=TOP_K, exclude_seen=rules.exclude_seen)
+
+    costs = {
+        "fusion": cost_of(
+            recommender,
+            fused,
+            holdout,
+            seconds=sum(seconds.values()),
+            memory_gib=max(growth_gib.values(), default=None),
+        )
+    }
+    for name, retriever in recommender.retrievers.items():
+        costs["content_finetuned" if name == "content" else name] = cost_of(
+            retriever, alone(retriever), holdout, seconds=seconds.get(name), memory_gib=growth_gib.get(name)
+        )
+    return costs

@@ -180,8 +180,8 @@ class SequenceTrainer:
                 losses.append(self._take_step(run, batch, rng))
                 counts.append(count)
         # Read at the end of the epoch: reading every step's loss would make a GPU wait for it.
-        values = torch.stack(losses).tolist() if losses else []
-        return sum(value * count for value, count in zip(values, counts, strict=True)) / max(sum(counts), 1)
+        values: list[float] = torch.stack(losses).tolist() if losses else []
+        return sum((value * count for value, count in zip(values, counts, strict=True)), 0.0) / max(sum(counts), 1)
 
     def validate(self, run: TrainingRun, validation: Holdout) -> float:
         """NDCG@10 of the averaged weights on a holdout."""

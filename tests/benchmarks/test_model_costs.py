@@ -8,7 +8,11 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
+from models.catalogue import Catalogue
 from models.interactions import InteractionLog
+from models.recommender import Recommender
+from models.recommender_config import RecommenderConfig
+from models.reranking import RerankRules
 from models.splitting import Holdout, leave_one_out
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -70,6 +74,19 @@ def test_latency_is_told_for_a_batch_and_for_one_user(costs: ModuleType) -> None
     assert single_ms == pytest.approx(12, rel=0.5)
 
 
-def test_the_table_has_a_row_for_each_model(costs: ModuleType) -> None:
-    table = costs.costs_table({"ease": costs.ModelCost(31.25, 1.5, 2420200, 0.5, 3.25)}).splitlines()
-    assert table[2] == "| ease | 31.2 | 1.50 | 2,420,200 | 0.50 | 3.2 |"
+def test_fusion_and_retrievers_have_their_costs(costs: ModuleType) -> None:
+    part = holdout()
+    log = part.history
+    catalogue = Catalogue.from_frame(pd.DataFrame({"item_id": [f"i{row}" for row in range(6)]}))
+    config = RecommenderConfig(retrievers=("popularity", "ease"))
+    with costs.FitMemory() as memory:
+        fitted = Recommender.fit(
+            log, part, catalogue, config, seed=1, on_stage=lambda name, seconds: memory.end_stage(name)
+        )
+    found = costs.costs_of(fitted, memory.growth_gib, part, RerankRules())
+    assert list(found) == ["fusion", "popularity", "ease"]
+    assert found["ease"].fit_seconds == pytest.approx(fitted.seconds["ease"], abs=0.006)
+    assert found["fusion"].fit_seconds == pytest.approx(sum(fitted.seconds.values()), abs=0.006)
+    assert found["ease"].parameters > 0
+    assert found["fusion"].parameters == found["ease"].parameters + found["popularity"].parameters
+    assert set(memory.growth_gib) == {"popularity", "ease", "fusion"}

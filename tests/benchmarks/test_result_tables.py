@@ -55,6 +55,12 @@ def test_peers_are_sorted_by_the_test(tables: ModuleType) -> None:
     assert lines[2] == "| rectools EASE | .0500 | .0300 [.0280, .0320] | .0400 | 2 |"
 
 
+def test_costs_have_a_row_for_each_model(tables: ModuleType) -> None:
+    cost = {"fit_seconds": 31.25, "fit_memory_gib": None, "parameters": 2420200, "batch_ms": 0.5, "single_ms": 3.26}
+    assert tables.costs_table({"costs": {"ease": cost}}).splitlines()[2] == "| EASE | 31.2 |  | 2,420,200 | 0.50 | 3.3 |"
+    assert tables.costs_table({}) == ""
+
+
 def test_only_what_stands_between_the_markers_is_replaced(tables: ModuleType) -> None:
     text = "before\n<!-- beauty -->\nold\n<!-- /beauty -->\nafter\n"
     assert tables.replace_between(text, "beauty", "new") == text.replace("old", "new")
