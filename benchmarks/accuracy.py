@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from landed_data import LOADERS, LandedData, build_home, open_home
+from model_costs import FitMemory, ModelCost, costs_of
+from result_tables import costs_table
 from run_facts import command, machine, peak_memory_gib, versions
 
 from models.bootstrap import bootstrap_intervals
@@ -61,6 +63,10 @@ class Run:
     unmasked: Models
     weights: dict[str, float]
     seconds: dict[str, float]
+    costs: dict[str, ModelCost]
+    """Of the first seed; empty for the others."""
+    curves: dict[str, list[tuple[int, float]]]
+    """Epoch and training loss of the models that keep them."""
 
 
 def main() -> None:
@@ -86,6 +92,7 @@ def main() -> None:
     print(metrics_table(test, HEADLINES))
     compared = {name: compare(test[FUSION], result, seed=0) for name, result in test.items() if name != FUSION}
     print("\n" + comparison_table(FUSION, compared))
+    print("\n" + costs_table(facts))
     say(f"wrote {write(arguments, data, facts)}")
 
 
@@ -159,9 +166,13 @@ def run(
 ) -> Run:
     """Fit and evaluate everything with one seed."""
     catalogue = data.catalogue if stages is None else data.catalogue.with_embeddings(stages.finetuned)
-    fitted = Recommender.fit(
-        split.train, split.validation, catalogue, config, seed=seed, on_stage=lambda n, s: say(f"{n}: {s:.1f} s")
-    )
+    with FitMemory() as memory:
+
+        def on_stage(name: str, seconds: float) -> None:
+            memory.end_stage(name)
+            say(f"{name}: {seconds:.1f} s")
+
+        fitted = Recommender.fit(split.train, split.validation, catalogue, config, seed=seed, on_stage=on_stage)
     say("weights " + ", ".join(f"{name} {weight:.2f}" for name, weight in fitted.weights.items()))
     content = None
     if stages is not None:
@@ -175,7 +186,11 @@ def run(
     unmasked = {}
     if arguments.unmasked:
         unmasked = judge_all(served, content, split.test, split, data, seed, arguments, exclude_seen=False)
-    return Run(validation, test, unmasked, fitted.weights, fitted.seconds)
+    rules = RerankRules(exclude_seen=data.domain.exclude_seen)
+    costs = costs_of(fitted, memory.growth_gib, split.test, rules) if seed == 1 else {}
+    reports = getattr(fitted.retrievers.get("sequence"), "reports", [])
+    curves = {"sequence": [(report.epoch, report.loss) for report in reports]} if reports else {}
+    return Run(validation, test, unmasked, fitted.weights, fitted.seconds, costs, curves)
 
 
 def judge_all(
@@ -242,6 +257,8 @@ def summary(
         ],
         "weights_by_seed": [one.weights for one in runs],
         "fit_seconds": runs[0].seconds,
+        "costs": {name: asdict(cost) for name, cost in runs[0].costs.items()},
+        "training_curves": runs[0].curves,
         "seeds": list(range(1, len(runs) + 1)),
         "machine": machine(),
         "versions": versions(),
