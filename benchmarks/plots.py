@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from result_tables import (
     LABELS,
@@ -44,6 +45,8 @@ def main() -> None:
     figures |= {f"diversity-{name}": accuracy_over_diversity(run) for name, run in accuracy.items()}
     figures |= {f"training-{name}": training_curve(run) for name, run in accuracy.items() if run.get("training_curves")}
     figures |= {f"cold-items-{name}": cold_curve(run) for name, run in cold.items()}
+    figures |= {f"cold-users-{name}": events_curve(run) for name, run in read_results("cold_users").items()}
+    figures |= {f"varied-lists-{name}": method_curves(run) for name, run in read_results("diversity").items()}
     arguments.pictures.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         file = arguments.pictures / f"{name}.png"
@@ -76,8 +79,7 @@ def accuracy_bars(run: Mapping[str, Any], peers: Mapping[str, Any] | None) -> Fi
 
 def accuracy_over_diversity(run: Mapping[str, Any]) -> Figure:
     """Each model by how different the items of a list are and how accurate the lists are."""
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = one_panel()
     for name, facts in run["models"].items():
         across, up = facts["effects"].get("category_diversity@10"), facts["metrics"]["ndcg@10"]["value"]
         if across is None or up is None:
@@ -90,7 +92,6 @@ def accuracy_over_diversity(run: Mapping[str, Any]) -> Figure:
         xlabel="share of pairs in a list with different categories",
         ylabel="NDCG@10",
     )
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -108,8 +109,7 @@ def training_curve(run: Mapping[str, Any]) -> Figure:
 
 def cold_curve(run: Mapping[str, Any]) -> Figure:
     """What places for items without interactions give their takers and cost all users."""
-    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = one_panel()
     across = [option["recall"] for option in run["test"]]
     up = [option["cold_recall"] for option in run["test"]]
     axes.plot(across, up, color=GREY, marker="o", markersize=4)
@@ -123,8 +123,40 @@ def cold_curve(run: Mapping[str, Any]) -> Figure:
         ylabel="Recall@10, users who take a new item",
     )
     axes.margins(x=0.2)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def events_curve(run: Mapping[str, Any]) -> Figure:
+    """Accuracy over the number of events that are known of a user, with intervals."""
+    figure, axes = one_panel()
+    rows = run["rows"]
+    values = [row["ndcg@10"] for row in rows]
+    below = [row["ndcg@10"] - row["low"] for row in rows]
+    above = [row["high"] - row["ndcg@10"] for row in rows]
+    axes.errorbar([row["known"] for row in rows], values, yerr=(below, above), color=BLUE, marker="o", capsize=3)
+    axes.set(title=f"{run['dataset']}: new users", xlabel="known events of the user", ylabel="NDCG@10")
+    return figure
+
+
+def method_curves(run: Mapping[str, Any]) -> Figure:
+    """What each way of making lists more varied costs: a line for each method, a point for each weight."""
+    figure, axes = one_panel()
+    for method in dict.fromkeys(row["method"] for row in run["rows"]):
+        rows = [row for row in run["rows"] if row["method"] == method]
+        axes.plot(
+            [row["diversity@10"] for row in rows], [row["ndcg@10"] for row in rows], marker="o", label=method or "none"
+        )
+    axes.set(title=f"{run['domain']}: ways to more varied lists", xlabel="diversity@10", ylabel="NDCG@10")
+    axes.legend(frameon=False)
+    return figure
+
+
+def one_panel() -> tuple[Figure, Axes]:
+    """A figure with one plain panel."""
+    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
 def heading(run: Mapping[str, Any]) -> str:

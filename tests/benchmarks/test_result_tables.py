@@ -83,3 +83,20 @@ def test_the_chosen_number_of_places_is_marked(plots: ModuleType) -> None:
     ]
     figure = plots.cold_curve({"dataset": "d", "test": options, "chosen_places": [9]})
     assert [text.get_text() for text in figure.axes[0].texts] == ["0 places", "1 places (chosen)"]
+
+
+def test_each_method_is_a_line_over_its_weights(plots: ModuleType) -> None:
+    rows = [
+        {"method": "", "weight": 0.0, "ndcg@10": 0.2, "diversity@10": 0.4},
+        {"method": "mmr", "weight": 0.1, "ndcg@10": 0.19, "diversity@10": 0.5},
+        {"method": "mmr", "weight": 0.5, "ndcg@10": 0.15, "diversity@10": 0.7},
+    ]
+    lines = plots.method_curves({"domain": "shop", "rows": rows}).axes[0].lines
+    assert [line.get_label() for line in lines] == ["none", "mmr"]
+    assert lines[1].get_xydata().tolist() == [[0.5, 0.19], [0.7, 0.15]]
+
+
+def test_known_events_run_along_the_curve(plots: ModuleType) -> None:
+    rows = [{"known": known, "ndcg@10": 0.1 * known, "low": 0.1 * known, "high": 0.1 * known} for known in (0, 1, 3)]
+    line = plots.events_curve({"dataset": "d", "rows": rows}).axes[0].lines[0]
+    assert line.get_xdata().tolist() == [0, 1, 3]
