@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,8 @@ def with_repeats(market: Market) -> Market:
 
 def only_items(catalogue: Catalogue, rows: slice) -> Catalogue:
     arrays = {one.name: getattr(catalogue, one.name) for one in fields(Catalogue)}
-    return Catalogue(**{name: None if array is None else array[rows] for name, array in arrays.items()})
+    kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
+    return Catalogue(**kept)
 
 
 def test_scores_have_one_finite_row_per_user(fitted: Retriever, name: str, checkerboard: Market) -> None:
@@ -162,7 +164,7 @@ def test_an_empty_history_scores_zero_except_for_popularity(fitted: Retriever, n
 def test_inputs_stay_unchanged(name: str, checkerboard: Market) -> None:
     catalogue, log = with_repeats(checkerboard)
     histories = everyone(log)
-    before = copy.deepcopy((catalogue, log, histories))
+    before: tuple[Any, ...] = copy.deepcopy((catalogue, log, histories))
     retriever = MAKERS[name]()
     retriever.fit(log, catalogue, seed=0)
     retriever.score(histories)
