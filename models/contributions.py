@@ -11,6 +11,8 @@ SHOWN = 3
 """Terms that are named."""
 OTHER = "other"
 """Name of the sum of all others."""
+BASE = "base"
+"""Term that is the same for all items; it says nothing of one, so it always counts among the rest."""
 DECIMALS = 4
 
 
@@ -24,8 +26,9 @@ def compact(contributions: FloatArray, terms: Sequence[str]) -> list[list[dict[s
     Returns:
         For each row a list of `{"term": name, "amount": value}`; the amounts add up to the row's sum within rounding.
     """
-    count = min(SHOWN, len(terms))
-    order = np.argsort(-np.abs(contributions), axis=0, kind="stable")[:count]
+    sizes = np.abs(contributions)
+    sizes[[place for place, term in enumerate(terms) if term == BASE]] = -1
+    order = np.argsort(-sizes, axis=0, kind="stable")[: min(SHOWN, len(terms))]
     # Adding 0 turns a rounded -0.0 into 0.0.
     amounts = np.round(np.take_along_axis(contributions, order, axis=0).astype(np.float64), DECIMALS) + 0.0
     rest = np.round(contributions.sum(axis=0, dtype=np.float64) - amounts.sum(axis=0), DECIMALS) + 0.0

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from models.contributions import BASE
 from models.fusion import ScoredCandidates, target_places
 from models.fusion_config import FusionConfig
 from models.interactions import PADDING, BoolArray, FloatArray, IntArray
@@ -17,8 +18,6 @@ from models.rankers import LinearRanker, read_facts, write_facts
 from models.splitting import Targets
 
 TREES_FILE = "lambdarank.txt"
-BASE = "base"
-"""Term of what all candidates share."""
 
 
 def lightgbm() -> Any:

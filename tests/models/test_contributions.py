@@ -21,3 +21,8 @@ def test_amounts_add_up_within_rounding() -> None:
     values = np.random.default_rng(0).standard_normal((5, 200)).astype(np.float32)
     sums = [sum(entry["amount"] for entry in row) for row in compact(values, TERMS)]
     np.testing.assert_allclose(sums, values.sum(axis=0), atol=1e-4)
+
+
+def test_what_all_items_share_counts_among_the_rest() -> None:
+    values = np.array([[-2.0], [0.5], [0.25], [0.125], [0.0625]], dtype=np.float32)
+    assert [entry["term"] for entry in compact(values, ("base", *"abcd"))[0]] == ["a", "b", "c", "other"]
