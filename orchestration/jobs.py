@@ -21,6 +21,9 @@ RETRY_LOCKED = RetryPolicy(max_retries=3, delay=5, backoff=Backoff.EXPONENTIAL)
 """For steps that another writer can hold up. `retraining` is not retried: it would only fail again, hours later, and a
 run that is started anew goes on from the last checkpoint."""
 
+TOUCHED = RunConfig(ops={TOP_K: TopKConfig(scope="touched")})
+"""Renews the lists of touched users only. A run that a sensor asks for takes nothing of its job: give it this."""
+
 _TRAINED = AssetSelection.assets(PRETRAINED, FINETUNED, CHALLENGER, REPORT, CHAMPION)
 _AFTER_TRAINING = AssetSelection.assets(EMBEDDINGS, INDEX, TOP_K)
 _FRESH = AssetSelection.groups(FEATURES, SERVING) | AssetSelection.assets(EMBEDDINGS, INDEX)
@@ -46,7 +49,7 @@ def build_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
             "touched_refresh",
             "Days with new events are built, and the lists of the users they touch are renewed.",
             AssetSelection.groups(WAREHOUSE) | _FRESH,
-            config=RunConfig(ops={TOP_K: TopKConfig(scope="touched")}),
+            config=TOUCHED,
         ),
     )
     return {job.name: job for job in jobs}

@@ -21,6 +21,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from assets.landing_zone import LandingZone
 from assets.pending_days import pending_days
 from assets.resources import LakeResource, LandingResource
+from orchestration.jobs import TOUCHED
 from orchestration.runs import RANGE_END, RANGE_START
 from quality.landing_columns import KINDS
 
@@ -82,7 +83,7 @@ def touched_users_sensor(job: UnresolvedAssetJobDefinition) -> SensorDefinition:
         (events,) = lake.lake.frame("SELECT count(*) AS n FROM raw.events")["n"]
         key = hashlib.sha256(repr((sorted(pending.items()), int(events))).encode()).hexdigest()
         first, last = min(pending).isoformat(), max(pending).isoformat()
-        return RunRequest(run_key=key[:16], tags={RANGE_START: first, RANGE_END: last})
+        return RunRequest(run_key=key[:16], run_config=TOUCHED, tags={RANGE_START: first, RANGE_END: last})
 
     return days
 

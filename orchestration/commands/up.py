@@ -40,7 +40,11 @@ def up(
     services = [*_dagster(host, port), *_mlflow(settings, host, mlflow_port), *_docs_server(docs, host, docs_port)]
     _check_ports(host, {"--port": port, "--mlflow-port": mlflow_port, "--docs-port": docs_port})
     # The children need the search paths and locale of this process; no setting is read from them.
-    with _stop_signal() as stop, ChildProcesses(settings.root / "logs", dict(os.environ)) as children:
+    environment = dict(os.environ)
+    if "ui_url" not in settings.model_fields_set:
+        # Links in alerts lead to where the UI is.
+        environment["FRESHET_UI_URL"] = f"http://{host}:{port}"
+    with _stop_signal() as stop, ChildProcesses(settings.root / "logs", environment) as children:
         with console.status("starting") as status:
             for service in services:
                 children.start(service)

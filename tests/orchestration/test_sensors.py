@@ -79,6 +79,8 @@ def test_days_with_new_events_become_the_range_of_one_run(lake: Lake) -> None:
     assert isinstance(again, RunRequest)
     assert (first.tags[RANGE_START], first.tags[RANGE_END]) == ("2026-01-01", "2026-01-03")
     assert first.run_key == again.run_key
+    # The job's own configuration does not reach a run that a sensor asks for.
+    assert first.run_config["ops"] == {"top_k": {"config": {"scope": "touched"}}}
 
 
 def test_days_wait_for_the_ingestion_that_still_adds_to_them(lake: Lake) -> None:
