@@ -54,7 +54,6 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     seed_everything(1)
-    stopwatch = Stopwatch(arguments.seconds)
     sizes = {
         "n_blocks": 2,
         "n_heads": 2,
@@ -69,7 +68,7 @@ def main() -> None:
     def trainer() -> Trainer:
         return Trainer(
             max_epochs=1,
-            callbacks=[stopwatch],
+            callbacks=[Stopwatch(arguments.seconds)],
             enable_progress_bar=False,
             enable_model_summary=False,
             logger=False,
@@ -78,7 +77,10 @@ def main() -> None:
             accelerator="cpu",
         )
 
-    SASRecModel(**sizes, get_trainer_func=trainer).fit(to_dataset(read(arguments.data).train))
+    model = SASRecModel(**sizes, get_trainer_func=trainer)
+    model.fit(to_dataset(read(arguments.data).train))
+    # The library trains with a copy of the trainer, callbacks included.
+    stopwatch = next(one for one in model.fit_trainer.callbacks if isinstance(one, Stopwatch))
     wall, processor = stopwatch.wall[WARM_UP_STEPS:], stopwatch.processor[WARM_UP_STEPS:]
     facts = {
         "version": VERSION,
