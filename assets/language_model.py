@@ -19,7 +19,11 @@ from assets.model_inputs import read_catalogue, read_log
 from assets.resources import ArtifactResource, DomainResource, EncoderResource, LakeResource, RegistryResource
 
 if TYPE_CHECKING:
+    from assets.lake import Lake
+    from models.catalogue import Catalogue
     from models.encoder_training import TrainedEncoder
+    from models.engagement_pairs import EngagementPairs
+    from models.interactions import InteractionLog
     from models.registry import Registry, RegistryRun
 
 PRETRAINED, FINETUNED, EMBEDDINGS = "pretrained_encoder", "finetuned_encoder", "item_embeddings"
@@ -65,16 +69,20 @@ def pretrained_encoder(
     """The configured encoder after domain-adaptive pretraining on item texts and behaviour."""
     from models.behaviour_text import render_behaviour
     from models.encoder_config import PretrainingConfig
-    from models.encoder_pretraining import pretrain
+    from models.encoder_pretraining import Alignment, pretrain
 
     chosen = domain.domain
     config = PretrainingConfig.from_mapping(chosen.pretraining)
     catalogue = read_catalogue(lake.lake, with_embeddings=False)
     texts = lake.lake.frame(f"{_TEXTS} ORDER BY item_id")["text"].tolist()
-    behaviour = render_behaviour(read_log(lake.lake, catalogue, splits=("train",)), catalogue.titles.tolist())
+    log = read_log(lake.lake, catalogue, splits=("train",))
+    behaviour = render_behaviour(log, catalogue.titles.tolist())
+    item_texts = _texts_in_order(lake.lake, catalogue)
+    alignment = Alignment(_pairs(log, catalogue, item_texts, chosen.seed), item_texts)
 
     def train(options: dict[str, Any]) -> "TrainedEncoder":
-        return pretrain(texts + behaviour, encoder.spec, config, seed=chosen.seed, sha256=encoder.sha256, **options)
+        options |= {"alignment": alignment, "sha256": encoder.sha256}
+        return pretrain(texts + behaviour, encoder.spec, config, seed=chosen.seed, **options)
 
     return _build(PRETRAINED, train, asdict(config), lake, domain, artifacts, registry, encoder)
 
@@ -94,25 +102,15 @@ def finetuned_encoder(
     encoder: EncoderResource,
 ) -> MaterializeResult[Any]:
     """The pretrained encoder after contrastive fine-tuning on items that the same users chose."""
-    import numpy as np
-
     from models.encoder_config import FinetuningConfig
     from models.encoder_finetuning import finetune
-    from models.engagement_pairs import engagement_pairs
 
     chosen = domain.domain
     config = FinetuningConfig.from_mapping(chosen.finetuning)
     catalogue = read_catalogue(lake.lake, with_embeddings=False)
-    by_item = lake.lake.frame(_TEXTS).set_index("item_id")["text"]
-    texts = by_item.reindex(catalogue.item_ids).fillna("").tolist()
-    pairs = engagement_pairs(
-        read_log(lake.lake, catalogue, splits=("train",)),
-        catalogue,
-        np.random.default_rng(chosen.seed),
-        window=config.window,
-        pairs_per_user=config.pairs_per_user,
-        has_text=np.array([bool(text.strip()) for text in texts]),
-    )
+    texts = _texts_in_order(lake.lake, catalogue)
+    log = read_log(lake.lake, catalogue, splits=("train",))
+    pairs = _pairs(log, catalogue, texts, chosen.seed, window=config.window, pairs_per_user=config.pairs_per_user)
     base = artifacts.store.path(ENCODER_KIND, built_version(lake.lake, PRETRAINED))
 
     def train(options: dict[str, Any]) -> "TrainedEncoder":
@@ -153,6 +151,25 @@ def item_embeddings(
         update = refresh_embeddings(lake.lake, version, encode)
         build.version, build.snapshot = version, update.snapshot
     return MaterializeResult(metadata={"encoder_version": version, **asdict(update)})
+
+
+def _texts_in_order(lake: "Lake", catalogue: "Catalogue") -> list[str]:
+    """Text of every item of the catalogue, empty where it has none."""
+    by_item = lake.frame(_TEXTS).set_index("item_id")["text"]
+    ordered: list[str] = by_item.reindex(catalogue.item_ids).fillna("").tolist()
+    return ordered
+
+
+def _pairs(
+    log: "InteractionLog", catalogue: "Catalogue", texts: list[str], seed: int, **options: int
+) -> "EngagementPairs":
+    """Pairs of items that the same users chose, of those with a text."""
+    import numpy as np
+
+    from models.engagement_pairs import engagement_pairs
+
+    has_text = np.array([bool(text.strip()) for text in texts])
+    return engagement_pairs(log, catalogue, np.random.default_rng(seed), has_text=has_text, **options)
 
 
 def _build(

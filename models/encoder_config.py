@@ -80,7 +80,7 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class PretrainingConfig(LoopConfig):
-    """Domain-adaptive pretraining: masked tokens for encoders, next token for decoders."""
+    """Domain-adaptive pretraining: masked tokens (decoders: the next token), beside them the match of item texts."""
 
     steps: int = 45
     """Optimiser steps, those of the head alone included; 0 leaves the encoder as it came."""
@@ -92,12 +92,24 @@ class PretrainingConfig(LoopConfig):
     """Peak learning rate of the prediction head, which is thrown away afterwards."""
     mask_share: float = 0.15
     """Share of tokens to predict: 80 % of them masked, 10 % replaced by a random token, 10 % left."""
+    mask_weight: float = 0.1
+    """Weight of the token loss once the second objective works beside it."""
+    align_weight: float = 0.0
+    """Weight of the second objective, which matches the texts of items chosen after each other; 0: tokens alone."""
+    align_pairs: int = 32
+    """Pairs in a step of the second objective."""
+    align_temperature: float = 0.05
+    """Divides the cosine before the softmax."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._need(self.head_steps >= 0, "head_steps", "must be 0 or more")
         self._need(0 < self.head_learning_rate < 1, "head_learning_rate", "must be between 0 and 1")
         self._need(0 < self.mask_share < 1, "mask_share", "must be between 0 and 1")
+        self._need(self.mask_weight >= 0, "mask_weight", "must be 0 or more")
+        self._need(self.align_weight >= 0, "align_weight", "must be 0 or more")
+        self._need(self.align_pairs >= 2, "align_pairs", "must be 2 or more")
+        self._need(self.align_temperature > 0, "align_temperature", "must be above 0")
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from models.checkpoints import CheckpointFolder
+from models.contrastive import draw_pairs, pair_loss
 from models.device import Device, choose_device, torch_threads
 from models.encoder_config import FinetuningConfig
 from models.encoder_training import (
@@ -32,7 +31,7 @@ from models.engagement_pairs import (
     hard_negative_shares,
     sampling_shares,
 )
-from models.interactions import BoolArray, LongArray
+from models.interactions import LongArray
 from models.language_model import TextEncoder, choose_pooling, load_tokenizer, load_transformer, save_encoder, token_ids
 from models.training_loop import CurvePoint, ParameterGroup, StepCost, TrainingLoop, TrainingReport
 
@@ -102,55 +101,6 @@ def finetune(
     return TrainedEncoder(folder=folder, version=version, report=report)
 
 
-def contrastive_loss(
-    vectors: torch.Tensor,
-    queries: torch.Tensor,
-    targets: torch.Tensor,
-    is_excluded: torch.Tensor,
-    log_shares: torch.Tensor,
-    temperature: float,
-) -> torch.Tensor:
-    """Mean of `-log softmax(cosine / temperature - log_shares)` at the target.
-
-    Args:
-        vectors: Unit vectors of the candidates, shape (candidates, dimension).
-        queries: Candidate row of each query, shape (queries,).
-        targets: Candidate row of each query's positive, shape (queries,).
-        is_excluded: Candidates that are no negatives of a query, shape (queries, candidates); false at the target.
-        log_shares: What is taken off each candidate's logit, shape (candidates,).
-        temperature: Divides the cosines.
-    """
-    logits = vectors[queries] @ vectors.T / temperature - log_shares
-    return nn.functional.cross_entropy(logits.masked_fill(is_excluded, float("-inf")), targets)
-
-
-def excluded_candidates(
-    pairs: EngagementPairs, chosen: LongArray, candidates: LongArray, queries: LongArray, targets: LongArray
-) -> BoolArray:
-    """False negatives: candidates that the pair's user chose, and the query itself; never the target.
-
-    Args:
-        pairs: All pairs.
-        chosen: Pair of each query, shape (queries,).
-        candidates: Distinct item rows, shape (candidates,).
-        queries: Candidate row of each query.
-        targets: Candidate row of each target.
-
-    Returns:
-        Mask of shape (queries, candidates).
-    """
-    place = np.full(len(pairs.categories), -1, dtype=np.int64)
-    place[candidates] = np.arange(len(candidates))
-    excluded = np.zeros((len(chosen), len(candidates)), dtype=bool)
-    for row, pair in enumerate(chosen):
-        own = place[pairs.items_of(int(pairs.users[pair]))]
-        excluded[row, own[own >= 0]] = True
-    rows = np.arange(len(chosen))
-    excluded[rows, queries] = True
-    excluded[rows, targets] = False
-    return excluded
-
-
 @dataclass
 class _Task:
     """Pairs, tokens and encoder of one fine-tuning."""
@@ -211,9 +161,7 @@ class _Task:
     def step_cost(self, step: int) -> StepCost:
         """Loss of the pairs of `step`, drawn by their weights."""
         rng = np.random.default_rng([self.seed, 3, step])
-        draws = rng.random(self.config.batch_size) * self.cumulative[-1]
-        places = np.minimum(np.searchsorted(self.cumulative, draws, side="right"), len(self.training) - 1)
-        return self._cost(np.unique(self.training[places]), rng)
+        return self._cost(self.training[draw_pairs(self.cumulative, self.config.batch_size, rng)], rng)
 
     def held_out_loss(self) -> float | None:
         """Mean over the held-out pairs, in batches as in training, with the same negatives every time."""
@@ -229,19 +177,12 @@ class _Task:
         return total / len(shuffled)
 
     def _cost(self, chosen: LongArray, rng: np.random.Generator) -> StepCost:
-        """Loss in both directions: from the earlier item to the later one, and back."""
         anchors, positives = self.pairs.anchors[chosen], self.pairs.positives[chosen]
         candidates = np.unique(np.concatenate([anchors, positives, self._hard_negatives(positives, rng)]))
         tokens = [self.tokens[row] for row in candidates]
         vectors = self.encoder.embed(tokens)
-        here, there = np.searchsorted(candidates, anchors), np.searchsorted(candidates, positives)
-        shares = torch.from_numpy(self.log_shares[candidates]).float().to(vectors.device)
-        losses = []
-        for queries, targets in ((here, there), (there, here)):
-            excluded = excluded_candidates(self.pairs, chosen, candidates, queries, targets)
-            query, target, mask = (torch.from_numpy(part).to(vectors.device) for part in (queries, targets, excluded))
-            losses.append(contrastive_loss(vectors, query, target, mask, shares, self.config.temperature))
-        return StepCost(torch.stack(losses).mean(), len(candidates), sum(len(ids) for ids in tokens))
+        loss = pair_loss(self.pairs, chosen, candidates, vectors, self.log_shares, self.config.temperature)
+        return StepCost(loss, len(candidates), sum(len(ids) for ids in tokens))
 
     def _hard_negatives(self, positives: LongArray, rng: np.random.Generator) -> LongArray:
         """Items of the categories of randomly drawn positives; fewer where categories are unknown."""

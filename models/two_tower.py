@@ -76,7 +76,7 @@ class TwoTowerRetriever:
             checkpoint_folder=self._checkpoint_folder,
             on_point=self._on_point,
         )
-        self._network, self.report, self.auc = trained.network, trained.report, trained.auc
+        self._network, self.report, self.auc = trained.network.eval(), trained.report, trained.auc
         self._encode_items()
 
     def user_vectors(self, histories: Histories) -> FloatArray:

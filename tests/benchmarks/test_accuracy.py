@@ -63,12 +63,13 @@ def test_planted_blocks_are_found_by_text_and_by_fusion(
     split = data.split("leave-one-out")
     good = np.repeat(np.eye(BLOCKS, dtype=np.float32), PER_BLOCK, axis=0)
     bad = np.roll(np.eye(len(ITEMS), dtype=np.float32), 5, axis=0)
-    stages = accuracy.Stages(raw=bad, finetuned=good)
+    stages = accuracy.Stages(raw=bad, finetuned=good, pretrained=good)
     config = RecommenderConfig(retrievers=("popularity", "content"))
     runs = [accuracy.run(seed, data, split, config, stages, options()) for seed in (1, 2)]
     test = {name: accuracy.averaged([one.test[name] for one in runs]) for name in runs[0].test}
-    assert set(test) == {"fusion", "popularity", "content_finetuned", "content_raw"}
+    assert set(test) == {"fusion", "popularity", "content_finetuned", "content_pretrained", "content_raw"}
     assert test["content_finetuned"].metrics["recall@5"].value == 1.0  # three items of the block are unseen
+    assert test["content_pretrained"].metrics["recall@5"].value == 1.0
     assert test["fusion"].metrics["recall@5"].value == 1.0
     assert test["content_raw"].metrics["recall@5"].value < 0.5
     assert runs[0].unmasked["content_finetuned"].metrics["recall@5"].value < 1.0

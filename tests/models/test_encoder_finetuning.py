@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from models.catalogue import Catalogue
+from models.contrastive import contrastive_loss, excluded_candidates
 from models.device import choose_device
 from models.encoder_config import FinetuningConfig
-from models.encoder_finetuning import contrastive_loss, excluded_candidates, finetune
+from models.encoder_finetuning import finetune
 from models.engagement_pairs import EngagementPairs, engagement_pairs
 from models.interactions import InteractionLog
 from models.language_model import TextEncoder

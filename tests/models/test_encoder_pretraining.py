@@ -9,13 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from models.catalogue import Catalogue
 from models.device import choose_device
 from models.encoder_config import PretrainingConfig
-from models.encoder_pretraining import IGNORED, mask_tokens, pretrain
+from models.encoder_pretraining import Alignment, pretrain
+from models.engagement_pairs import engagement_pairs
 from models.errors import ConfigurationError
+from models.interactions import InteractionLog
 from models.language_model import TextEncoder
 
 CPU = choose_device("cpu")
@@ -28,26 +32,6 @@ CONFIG = PretrainingConfig(
 
 def _weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
-
-
-def test_masks_only_real_tokens_and_at_least_one() -> None:
-    ids = torch.tensor([[2, 5, 6, 7, 3, 0], [2, 8, 3, 0, 0, 0]])
-    generator = torch.Generator().manual_seed(0)
-    read, labels = mask_tokens(ids, (ids != 0).long(), torch.tensor([0, 2, 3]), 4, 20, 0.01, generator)
-    chosen = labels != IGNORED
-    assert chosen.sum(dim=1).tolist() == [1, 1]
-    assert torch.equal(labels[chosen], ids[chosen])
-    assert torch.equal(read[~chosen], ids[~chosen])
-
-
-def test_shares_of_masked_random_and_kept_tokens() -> None:
-    ids = torch.full((100, 100), 7)
-    generator = torch.Generator().manual_seed(0)
-    read, labels = mask_tokens(ids, torch.ones_like(ids), torch.tensor([0]), 4, 1000, 0.15, generator)
-    chosen = labels != IGNORED
-    assert chosen.float().mean().item() == pytest.approx(0.15, abs=0.01)
-    assert (read[chosen] == 4).float().mean().item() == pytest.approx(0.8, abs=0.03)
-    assert (read[chosen] == 7).float().mean().item() == pytest.approx(0.1, abs=0.03)
 
 
 def test_loss_falls_and_the_result_is_an_encoder(tiny_encoder: Path, tmp_path: Path) -> None:
@@ -121,6 +105,44 @@ def test_nothing_to_do_keeps_the_encoder_and_says_so(
     assert made.report.skipped == why
     assert json.loads((made.folder / "freshet.json").read_text())["skipped"] == why
     assert _weights(made.folder) == _weights(tiny_encoder)
+
+
+def _alignment() -> Alignment:
+    """Items 0 and 1 are chosen after each other, so are 2 and 3; their texts share no word."""
+    texts = ["red lipstick", "blue shampoo", "green polish", "for hair"]
+    frame = pd.DataFrame(
+        {
+            "user_id": [f"u{user:02d}" for user in range(40) for _ in range(2)],
+            "item_id": [f"i{(user % 2) * 2 + place}" for user in range(40) for place in range(2)],
+            "event_at": pd.to_datetime([place for _ in range(40) for place in range(2)], unit="D"),
+            "weight": 1.0,
+        }
+    )
+    ids = [f"i{row}" for row in range(4)]
+    log = InteractionLog.from_frame(frame, ids)
+    pairs = engagement_pairs(log, Catalogue.from_frame(pd.DataFrame({"item_id": ids})), np.random.default_rng(0))
+    return Alignment(pairs, texts)
+
+
+def test_alignment_brings_texts_together_that_are_chosen_after_each_other(tiny_encoder: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, steps=40, align_weight=1.0, align_pairs=8, learning_rate=3e-3, held_out=0)
+    made = pretrain(TEXTS, tiny_encoder, config, seed=1, folder=tmp_path / "out", device=CPU, alignment=_alignment())
+    before, after = (
+        TextEncoder.load(folder, device=CPU).encode(_alignment().texts) for folder in (tiny_encoder, made.folder)
+    )
+    together, apart = ([0, 2], [1, 3]), ([0, 1], [2, 3])
+    gain = (after @ after.T)[together] - (before @ before.T)[together]
+    loss = (after @ after.T)[apart] - (before @ before.T)[apart]
+    assert gain.min() > loss.max()
+    assert ((after @ after.T)[together] > (after @ after.T)[apart]).all()
+
+
+def test_without_weight_the_alignment_changes_nothing(tiny_encoder: Path, tmp_path: Path) -> None:
+    plain = pretrain(TEXTS, tiny_encoder, CONFIG, seed=1, folder=tmp_path / "plain", device=CPU)
+    beside = pretrain(
+        TEXTS, tiny_encoder, CONFIG, seed=1, folder=tmp_path / "beside", device=CPU, alignment=_alignment()
+    )
+    assert beside.version == plain.version
 
 
 _KILLED = """
