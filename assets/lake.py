@@ -17,9 +17,10 @@ from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from assets.duckdb_engines import borrowed_connection
+from assets.list_migration import renew_old_lists
 from assets.scratch import scratch_name
 from models.errors import LakeError, LakeFullError, LakeLockedError
-from models.schema import TABLES, Table
+from models.schema import TABLES, TOP_K, Table
 
 BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "replayed_at", "built_at", "seconds")
 """Columns that say when or by which file a row came; two runs over the same input may differ in them."""
@@ -129,8 +130,8 @@ class Lake:
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             for table in TABLES:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {table.qualified_name} ({_column_sql(table)})")
-            for statement in _NEWER_TOP_K:
-                connection.execute(statement)
+            renew_old_lists(connection, _column_sql(TOP_K))
+            connection.execute(_TOP_K_ITEMS_VIEW)
 
         self.data_path.mkdir(parents=True, exist_ok=True)
         self.write(create, message="create tables")
@@ -274,12 +275,3 @@ FROM (
     FROM serving.top_k
 )
 """
-
-_NEWER_TOP_K = (
-    # Homes made by earlier versions; their lists keep nulls there until they are made again.
-    "ALTER TABLE serving.top_k ADD COLUMN IF NOT EXISTS items.element.contributions "
-    "STRUCT(term VARCHAR, amount DOUBLE)[]",
-    "ALTER TABLE serving.top_k ADD COLUMN IF NOT EXISTS items.element.propensity DOUBLE",
-    _TOP_K_ITEMS_VIEW,
-)
-"""Bring the lists to the present version of their contract."""

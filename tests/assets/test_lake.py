@@ -94,8 +94,14 @@ def test_lists_are_unnested_by_the_view(lake: Lake) -> None:
 
 def test_lists_of_an_earlier_version_stay_readable(lake: Lake) -> None:
     def make_old(connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute("ALTER TABLE serving.top_k DROP COLUMN items.element.propensity")
-        connection.execute("ALTER TABLE serving.top_k DROP COLUMN items.element.contributions")
+        connection.execute("DROP VIEW serving.top_k_items")
+        connection.execute("DROP TABLE serving.top_k")
+        entry = "STRUCT(item_id VARCHAR, score DOUBLE, source VARCHAR, reason VARCHAR)"
+        connection.execute(
+            f"CREATE TABLE serving.top_k (surface VARCHAR, user_id VARCHAR, items {entry}[], model_version VARCHAR, "
+            "index_version VARCHAR, input_snapshot BIGINT, generated_at TIMESTAMP, expires_at TIMESTAMP, "
+            "lane VARCHAR, last_event_at TIMESTAMP)"
+        )
         connection.execute(
             "INSERT INTO serving.top_k VALUES ('home', 'u', [{'item_id': 'a', 'score': 2.0, 'source': 's', "
             "'reason': 'r'}], 'm', 'i', 1, '2026-01-01', '2026-01-02', 'batch', NULL)"
@@ -103,9 +109,18 @@ def test_lists_of_an_earlier_version_stay_readable(lake: Lake) -> None:
 
     lake.write(make_old, message="as it was")
     lake.create_tables()
-    row = lake.frame("SELECT item_id, contributions, propensity FROM serving.top_k_items").iloc[0]
-    assert row["item_id"] == "a"
-    assert row[["contributions", "propensity"]].isna().all()
+    lake.write(
+        lambda connection: connection.execute(
+            "INSERT INTO serving.top_k BY NAME SELECT * REPLACE ('v' AS user_id, list_transform(items, lambda e: {"
+            "'item_id': 'b', 'score': e.score, 'source': e.source, 'reason': e.reason, "
+            "'contributions': [{'term': 's', 'amount': 2.0}], 'propensity': 1.0}) AS items) FROM serving.top_k"
+        ),
+        message="a list of today",
+    )
+    rows = lake.frame("SELECT user_id, item_id, contributions, propensity FROM serving.top_k_items ORDER BY user_id")
+    assert rows["item_id"].tolist() == ["a", "b"]
+    assert rows.loc[0, ["contributions", "propensity"]].isna().all()
+    assert rows.loc[1, "propensity"] == 1.0
 
 
 def test_a_catalogue_that_is_no_database_is_explained(tmp_path: Path) -> None:
