@@ -18,7 +18,7 @@ from assets.champion import CHAMPION
 from assets.domain import Domain
 from assets.encoder_stages import stage_embeddings
 from assets.lake import Lake
-from assets.model_inputs import read_catalogue, rerank_rules
+from assets.model_inputs import RERANK_KEYS, read_catalogue, rerank_rules
 from assets.recommender import CHALLENGER, EVALUATED, KIND, MODEL_NAME, split_of
 from assets.resources import ArtifactResource, DomainResource, EncoderResource, LakeResource, RegistryResource
 from models.errors import DataError, RegistryError
@@ -38,13 +38,7 @@ RECIPES = {
         "1",
         builds=(CHALLENGER,),
         domain_keys=(
-            "exclude_seen",
-            "max_per_category",
-            "max_per_brand",
-            "cold_share",
-            "cold_places",
-            "diversity",
-            "diversity_weight",
+            *RERANK_KEYS,
             "seed",
         ),
     ),

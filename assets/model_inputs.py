@@ -94,6 +94,18 @@ def to_histories(frame: pd.DataFrame, catalogue: Catalogue) -> Histories:
     return _without_gaps(Histories(items, weights, event_ats, segments))
 
 
+RERANK_KEYS = (
+    "exclude_seen",
+    "max_per_category",
+    "max_per_brand",
+    "cold_share",
+    "cold_places",
+    "diversity",
+    "diversity_weight",
+)
+"""Settings of a domain that the rules of the lists are made of, for the evaluation and for what is served."""
+
+
 def rerank_rules(lake: Lake, domain: Domain) -> RerankRules:
     """The domain's rules together with the business rules of its surface."""
     return RerankRules(

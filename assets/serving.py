@@ -20,7 +20,7 @@ from assets.domain import Domain
 from assets.index import INDEX, load_index
 from assets.lake import Lake
 from assets.list_blocks import write_list_block
-from assets.model_inputs import rerank_rules, seconds, to_histories
+from assets.model_inputs import RERANK_KEYS, rerank_rules, seconds, to_histories
 from assets.resources import ArtifactResource, DomainResource, LakeResource
 from assets.scratch import scratch_folder
 
@@ -44,13 +44,7 @@ RECIPES = {
             "top_k",
             "surface",
             "list_ttl_hours",
-            "exclude_seen",
-            "max_per_category",
-            "max_per_brand",
-            "cold_share",
-            "cold_places",
-            "diversity",
-            "diversity_weight",
+            *RERANK_KEYS,
             "explore_share",
         ),
     ),

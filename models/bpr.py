@@ -1,17 +1,13 @@
 """Bayesian personalised ranking (`implicit`), with users folded in from their history."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from models.als import fold_in
-from models.catalogue import Catalogue
-from models.errors import ConfigurationError, NotFittedError
-from models.interactions import FloatArray, Histories, InteractionLog, ObjectArray
-from models.retriever import as_ids, dot_scores, history_matrix, load_state, log_matrix, realign, row_map, save_state
+from models.errors import ConfigurationError
+from models.interactions import FloatArray, InteractionLog
+from models.item_factors import FactorRetriever, quiet_blas
+from models.retriever import log_matrix
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class BPRConfig:
             raise ConfigurationError("bpr.confidence and bpr.fold_in_regularization must be positive")
 
 
-class BPRRetriever:
+class BPRRetriever(FactorRetriever):
     """Item factors that rank what users took above what they did not (Rendle et al. 2009).
 
     The user vectors that training makes are thrown away: any history, of a known user or a new one, is folded in by
@@ -50,14 +46,10 @@ class BPRRetriever:
     """
 
     name = "bpr"
+    config_class = BPRConfig
 
-    def __init__(self, config: BPRConfig | None = None) -> None:
-        self.config = config or BPRConfig()
-        self._factors: FloatArray | None = None
-        self._item_ids: ObjectArray = np.empty(0, dtype=object)
-
-    def fit(self, log: InteractionLog, catalogue: Catalogue, *, seed: int) -> None:
-        """Learn by stochastic gradient descent on one thread, so that equal seeds give equal factors."""
+    def learned_factors(self, log: InteractionLog, *, seed: int) -> FloatArray:
+        """Factors and bias, by stochastic gradient descent on one thread, so that equal seeds give equal factors."""
         from implicit.cpu.bpr import BayesianPersonalizedRanking
 
         model = BayesianPersonalizedRanking(
@@ -69,50 +61,11 @@ class BPRRetriever:
             num_threads=1,
             random_state=seed,
         )
-        with threadpool_limits(limits=1, user_api="blas"):
+        with quiet_blas():
             model.fit(log_matrix(log), show_progress=False)
-        has_users = np.bincount(log.item_rows, minlength=log.item_count) > 0
-        factors = np.asarray(model.item_factors, dtype=np.float32)
-        self._factors = np.where(has_users[:, None], factors, np.float32(0))
-        self._item_ids = catalogue.item_ids
+        return np.asarray(model.item_factors, dtype=np.float32)
 
-    def user_vectors(self, histories: Histories) -> FloatArray:
-        """Solve one least-squares problem per user; zero for a user without a known history."""
-        factors = self.item_vectors()
-        config = self.config
-        history = history_matrix(
-            histories,
-            len(factors),
-            decay=config.recency_decay,
-            length=config.history_length,
-            known=np.any(factors != 0, axis=1),
-        )
-        return fold_in(factors, history, confidence=config.confidence, regularization=config.fold_in_regularization)
-
-    def item_vectors(self) -> FloatArray:
-        """Item factors and bias, shape (items, embedding_size + 1); zero for an item without interactions."""
-        if self._factors is None:
-            raise NotFittedError("the bpr retriever was used before it was fitted or loaded")
-        return self._factors
-
-    def score(self, histories: Histories) -> FloatArray:
-        """Dot product of folded-in user and item factors."""
-        return dot_scores(self.user_vectors(histories), self.item_vectors())
-
-    def refresh(self, catalogue: Catalogue) -> None:
-        """Follow the catalogue; a new item has a zero vector until the next fit."""
-        self._factors = realign(self.item_vectors(), row_map(self._item_ids, catalogue.item_ids))
-        self._item_ids = catalogue.item_ids
-
-    def save(self, folder: Path) -> None:
-        """Write to `folder`."""
-        facts = {"config": asdict(self.config), "item_ids": self._item_ids.tolist()}
-        save_state(folder, {"factors": self.item_vectors()}, facts)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        arrays, facts = load_state(folder)
-        model = cls(BPRConfig(**facts["config"]))
-        model._factors, model._item_ids = arrays["factors"], as_ids(facts["item_ids"])
-        return model
+    @property
+    def fold_in_weights(self) -> tuple[float, float]:
+        """Those of the configuration for folding in."""
+        return self.config.confidence, self.config.fold_in_regularization

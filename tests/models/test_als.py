@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from models.als import ALSConfig, ALSRetriever, quiet_blas
+from models.als import ALSConfig, ALSRetriever
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError
 from models.interactions import InteractionLog
+from models.item_factors import quiet_blas
 
 
 def test_a_folded_in_user_solves_the_least_squares_problem(checkerboard: tuple[Catalogue, InteractionLog]) -> None:

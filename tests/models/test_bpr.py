@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from models.als import fold_in
 from models.bpr import BPRConfig, BPRRetriever
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError
 from models.interactions import InteractionLog
+from models.item_factors import fold_in
 from models.retriever import history_matrix
 
 Market = tuple[Catalogue, InteractionLog]

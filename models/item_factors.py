@@ -1,0 +1,125 @@
+"""What retrievers with item factors share: users are folded in from their history, so that none needs a refit."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+from models.catalogue import Catalogue
+from models.errors import NotFittedError
+from models.interactions import FloatArray, Histories, InteractionLog, ObjectArray
+from models.retriever import as_ids, dot_scores, history_matrix, load_state, realign, row_map, save_state
+
+
+class FactorRetriever(ABC):
+    """Item factors, and user vectors that are solved for from any history by least squares.
+
+    A subclass names itself and its configuration, which has `recency_decay` and `history_length`, and learns factors.
+    """
+
+    name: str
+    config_class: ClassVar[Any]
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config or self.config_class()
+        self._factors: FloatArray | None = None
+        self._item_ids: ObjectArray = np.empty(0, dtype=object)
+
+    @abstractmethod
+    def learned_factors(self, log: InteractionLog, *, seed: int) -> FloatArray:
+        """Factors of all items of the log, shape (items, dimension)."""
+
+    @property
+    @abstractmethod
+    def fold_in_weights(self) -> tuple[float, float]:
+        """Confidence of an interaction of weight 1, and ridge, when a user is folded in."""
+
+    def fit(self, log: InteractionLog, catalogue: Catalogue, *, seed: int) -> None:
+        """Learn; the same seed and number of threads give the same factors."""
+        factors = np.asarray(self.learned_factors(log, seed=seed), dtype=np.float32)
+        # Items without interactions keep their random start otherwise.
+        has_users = np.bincount(log.item_rows, minlength=log.item_count) > 0
+        self._factors = np.where(has_users[:, None], factors, np.float32(0))
+        self._item_ids = catalogue.item_ids
+
+    def user_vectors(self, histories: Histories) -> FloatArray:
+        """Solve one least-squares problem per user; zero for a user without a known history."""
+        factors = self.item_vectors()
+        history = history_matrix(
+            histories,
+            len(factors),
+            decay=self.config.recency_decay,
+            length=self.config.history_length,
+            known=np.any(factors != 0, axis=1),
+        )
+        confidence, regularization = self.fold_in_weights
+        return fold_in(factors, history, confidence=confidence, regularization=regularization)
+
+    def item_vectors(self) -> FloatArray:
+        """Item factors, shape (items, dimension); zero for an item without interactions."""
+        if self._factors is None:
+            raise NotFittedError(f"the {self.name} retriever was used before it was fitted or loaded")
+        return self._factors
+
+    def score(self, histories: Histories) -> FloatArray:
+        """Dot product of folded-in user and item factors."""
+        return dot_scores(self.user_vectors(histories), self.item_vectors())
+
+    def refresh(self, catalogue: Catalogue) -> None:
+        """Follow the catalogue; a new item has a zero vector until the next fit."""
+        self._factors = realign(self.item_vectors(), row_map(self._item_ids, catalogue.item_ids))
+        self._item_ids = catalogue.item_ids
+
+    def save(self, folder: Path) -> None:
+        """Write to `folder`."""
+        facts = {"config": asdict(self.config), "item_ids": self._item_ids.tolist()}
+        save_state(folder, {"factors": self.item_vectors()}, facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        arrays, facts = load_state(folder)
+        model = cls(cls.config_class(**facts["config"]))
+        model._factors, model._item_ids = arrays["factors"], as_ids(facts["item_ids"])
+        return model
+
+
+def fold_in(factors: FloatArray, history: sparse.csr_matrix, *, confidence: float, regularization: float) -> FloatArray:
+    """User vectors for fixed item factors: one weighted least-squares problem per user.
+
+    Solves `(Y'Y + Y'(C - I)Y + lambda I) x = Y'C 1` with C = `confidence * history` (Hu, Koren and Volinsky 2008).
+
+    Args:
+        factors: Y, shape (items, dimension).
+        history: Weighted histories, shape (users, items).
+        confidence: Of an interaction of weight 1.
+        regularization: Ridge (lambda).
+
+    Returns:
+        Shape (users, dimension); zero for a user without a history.
+    """
+    users, dimension = history.shape[0], factors.shape[1]
+    if not history.nnz:
+        return np.zeros((users, dimension), dtype=np.float32)
+    with quiet_blas():
+        solver = AlternatingLeastSquares(factors=dimension, regularization=regularization, dtype=np.float32)
+        solver.item_factors = factors
+        vectors = solver.recalculate_user(np.arange(users), history * np.float32(confidence))
+    return np.asarray(vectors, dtype=np.float32).reshape(users, dimension)
+
+
+@contextmanager
+def quiet_blas() -> Iterator[None]:
+    """Keep BLAS at one thread: `implicit` runs its own, slows down tenfold beside others, and warns about them."""
+    with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+        # scipy still accepts the sparse matrices that implicit builds, but says that arrays are preferred.
+        warnings.simplefilter("ignore", category=PendingDeprecationWarning)
+        yield
