@@ -22,7 +22,9 @@ _LEAVE_ONE_OUT = (
 def evaluate(as_json: JsonOption = False, home: HomeOption = None) -> None:
     """Print the latest evaluation: the lists beside popularity and each retriever, with intervals, and the decision."""
     settings = settings_of(home)
-    folder = report_folder(settings, built_lake(settings))
+    lake = built_lake(settings)
+    with err().status("looking up the latest report"):
+        folder = report_folder(settings, lake)
     if as_json:
         print_json({"folder": folder, "decision": _decision(folder), **report_facts(folder)})
         return

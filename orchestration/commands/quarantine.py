@@ -29,7 +29,8 @@ def list_(
     from assets.quarantine import count_by_rule, list_rows
 
     lake = built_lake(settings_of(home))
-    rows = list_rows(lake, rule=rule, status=status, limit=limit)
+    with err().status("reading the refused rows"):
+        rows = list_rows(lake, rule=rule, status=status, limit=limit)
     if as_json:
         counts = count_by_rule(lake).to_dict("records")
         print_json({"by_rule": counts, "rows": rows.astype(object).where(rows.notna(), None).to_dict("records")})

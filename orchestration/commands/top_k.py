@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.commands.console import HomeOption, JsonOption, built_lake, out, print_json, settings_of
+from orchestration.commands.console import HomeOption, JsonOption, built_lake, err, out, print_json, settings_of
 
 if TYPE_CHECKING:
     from orchestration.commands.lists import ShownList
@@ -32,7 +32,9 @@ def top_k(
 
     settings = settings_of(home)
     key = settings.pseudonym_key.get_secret_value()
-    shown = read_list(built_lake(settings), load_domain(settings.domain), user, key, segment=segment, snapshot=snapshot)
+    lake, domain = built_lake(settings), load_domain(settings.domain)
+    with err().status("reading the list"):
+        shown = read_list(lake, domain, user, key, segment=segment, snapshot=snapshot)
     if as_json:
         print_json(asdict(shown))
         return
