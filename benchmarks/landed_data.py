@@ -63,7 +63,7 @@ def open_home(home: Path) -> LandedData:
     return _read(open_lake(settings), load_domain(settings.domain))
 
 
-def build_home(source: str, data: Path, home: Path, tie_order: str) -> LandedData:
+def build_home(source: str, data: Path, home: Path, tie_order: str, *, missing_times: str = "refuse") -> LandedData:
     """Land a raw source in a new home, ingest it and build its warehouse with the lineage's own functions.
 
     Args:
@@ -71,6 +71,8 @@ def build_home(source: str, data: Path, home: Path, tie_order: str) -> LandedDat
         data: Folder of the source's files.
         home: Where to.
         tie_order: For amazon-reviews: the source's order within a day.
+        missing_times: For movielens: what becomes of rows without a time; `interpolate` keeps the known order, which is
+            all that leave-one-out reads.
 
     Raises:
         ConfigurationError: the source is unknown.
@@ -81,7 +83,8 @@ def build_home(source: str, data: Path, home: Path, tie_order: str) -> LandedDat
     settings = load_settings(home=home, domain=source)
     prepare_home(settings)
     lake, domain = open_lake(settings), load_domain(source)
-    options = {"tie_order": tie_order} if source == "amazon-reviews" else {}
+    own = {"amazon-reviews": {"tie_order": tie_order}, "movielens": {"missing_times": missing_times}}
+    options = own.get(source, {})
     LOADERS[source](data, LandingZone(settings.landing_path), **options)
     publish_domain(lake, domain)
     key = settings.pseudonym_key.get_secret_value()

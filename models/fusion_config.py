@@ -23,6 +23,8 @@ class FusionConfig:
     """How many weightings are tried."""
     max_users: int = 3_000
     """Validation users that are sampled."""
+    resamples: int = 20
+    """weighted: with few users, weights are the mean over so many bootstrap samples of them (`models/bagging.py`)."""
     folds: int = 3
     """auto: parts of the validation users, each judged by methods fitted on the others."""
     rrf_constant: float = 60.0
@@ -45,7 +47,7 @@ class FusionConfig:
             raise ConfigurationError(
                 f"fusion.method must be one of {', '.join(METHODS)} or {AUTO}, not {self.method!r}"
             )
-        for name in ("k", "evaluations", "max_users", "narrow", "trees", "min_leaf"):
+        for name in ("k", "evaluations", "max_users", "narrow", "trees", "min_leaf", "resamples"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"fusion.{name} must be at least 1, not {getattr(self, name)}")
         if self.folds < 2 or self.leaves < 2:

@@ -10,8 +10,9 @@ import numpy as np
 import orjson
 from scipy.optimize import minimize
 
+from models.bagging import robust_weights
 from models.errors import ConfigurationError, NotFittedError
-from models.fusion import ScoredCandidates, fit_weights, target_places
+from models.fusion import ScoredCandidates, target_places
 from models.fusion_config import FusionConfig
 from models.interactions import PADDING, BoolArray, FloatArray, IntArray
 from models.rank_features import RankContext
@@ -73,8 +74,8 @@ class LinearRanker:
         config: FusionConfig,
         seed: int,
     ) -> Self:
-        """Weights that rank the targets best (see `fit_weights`)."""
-        return cls(retrievers, fit_weights(candidates, targets, config, seed=seed)[0])
+        """Weights that rank the targets best (see `robust_weights`)."""
+        return cls(retrievers, robust_weights(candidates, targets, config, seed=seed))
 
     @property
     def terms(self) -> tuple[str, ...]:

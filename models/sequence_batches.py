@@ -1,12 +1,13 @@
 """Histories as training windows and length-bucketed batches: little padding, every position a target."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.interactions import PADDING, BoolArray, IntArray, InteractionLog, LongArray
-from models.sequence_encoder import SequenceConfig
+from models.sequence_config import SequenceConfig
+from models.sequence_times import FIRST, gap_buckets
 from models.splitting import pair_codes
 
 LENGTH_JITTER = 0.15
@@ -23,6 +24,15 @@ class Windows:
     """Which interactions may be predicted, shape of `rows`."""
     begin: LongArray
     length: LongArray
+    gaps: IntArray
+    """Bucket of the time since the interaction before, shape of `rows`."""
+    tied: LongArray
+    """Number of the user and second of each interaction, ascending, shape of `rows`."""
+
+    def shuffled(self, rng: np.random.Generator) -> "Windows":
+        """The same windows with the interactions of each user and second in a random order."""
+        order = np.lexsort((rng.random(len(self.tied)), self.tied))
+        return replace(self, rows=self.rows[order], is_target=self.is_target[order])
 
     @property
     def positions(self) -> int:
@@ -32,10 +42,12 @@ class Windows:
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows padded on the right with -1; both arrays are (windows, longest window)."""
+    """Windows padded on the right with -1; all arrays are (windows, longest window)."""
 
     inputs: IntArray
     targets: IntArray
+    gaps: IntArray
+    """Bucket of the time since the place before; 0 at the first place and on padding."""
 
 
 def without_repeats(log: InteractionLog) -> InteractionLog:
@@ -66,7 +78,15 @@ def training_windows(log: InteractionLog, vocabulary_rows: LongArray, config: Se
         _, first = np.unique(pair_codes(log.user_rows, log.item_rows, log.item_count), return_index=True)
         is_target[:] = False
         is_target[first] = True
-    return Windows(vocabulary_rows[log.item_rows].astype(np.int32), is_target, begin, end - begin)
+    is_tied = (log.event_ats[1:] == log.event_ats[:-1]) & (log.user_rows[1:] == log.user_rows[:-1])
+    return Windows(
+        rows=vocabulary_rows[log.item_rows].astype(np.int32),
+        is_target=is_target,
+        begin=begin,
+        length=end - begin,
+        gaps=gap_buckets(np.diff(log.event_ats, prepend=log.event_ats[:1])),
+        tied=np.concatenate([[0], np.cumsum(~is_tied)]).astype(np.int64),
+    )
 
 
 def epoch_batches(windows: Windows, batch_tokens: int, rng: np.random.Generator) -> Iterator[Batch]:
@@ -93,4 +113,5 @@ def _padded(windows: Windows, chosen: LongArray) -> Batch:
     inputs = np.where(is_real, windows.rows[source], PADDING)
     following = np.where(is_real, source + 1, 0)
     targets = np.where(is_real & windows.is_target[following], windows.rows[following], PADDING)
-    return Batch(inputs.astype(np.int32), targets.astype(np.int32))
+    gaps = np.where(is_real & (offsets > 0), windows.gaps[source], FIRST)
+    return Batch(inputs.astype(np.int32), targets.astype(np.int32), gaps.astype(np.int32))

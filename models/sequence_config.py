@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from models.errors import ConfigurationError
+from models.ties import TIES, Ties
 
 FEWEST_STEPS = 1_000
 """Steps that a training keeps, however large a device could make them."""
@@ -31,6 +32,12 @@ class SequenceConfig:
     """Train on items that the user had not had before (what lists that leave out seen items need), or on all."""
     positions: Literal["absolute", "none"] = "absolute"
     """Learned vector per place in the window, or none (order is then known from causality and the filter alone)."""
+    times: Literal["none", "gaps"] = "none"
+    """Whether a place also knows how long ago the interaction before it was: a learned vector for each doubling of
+    the gap in hours (a time-aware variant in the manner of TiSASRec, Li et al. 2020, with gaps between neighbours)."""
+    ties: Ties = "auto"
+    """unordered: interactions of the same second are shuffled anew in every epoch, so that their order is not learned;
+    ordered: the order of the log is believed; auto: whichever the training log supports (`models/ties.py`)."""
     item_source: Literal["auto", "id", "text", "joint"] = "auto"
     """An item's vector: a trained ID embedding, its projected text, or the sum; `auto` is the sum where the catalogue
     has text vectors and the ID embedding where it has none."""
@@ -156,6 +163,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "norm": ("pre", "post"),
     "targets": ("unseen", "all"),
     "positions": ("absolute", "none"),
+    "times": ("none", "gaps"),
+    "ties": TIES,
     "item_source": ("auto", "id", "text", "joint"),
     "logits": ("dot", "cosine"),
     "loss": ("auto", "full", "sampled"),

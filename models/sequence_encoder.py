@@ -10,6 +10,7 @@ from torch.nn import functional
 from models.sequence_config import SequenceConfig
 from models.sequence_items import ItemVectors
 from models.sequence_layers import INITIAL_DEVIATION, Block
+from models.sequence_times import GAP_BUCKETS
 
 __all__ = ["SequenceConfig", "SequenceEncoder"]
 
@@ -22,16 +23,20 @@ class SequenceEncoder(nn.Module):
         self.config, self.items = config, items
         size = config.embedding_size
         self.position = nn.Parameter(torch.randn(config.max_length, size) * INITIAL_DEVIATION)
+        self.gaps = nn.Embedding(GAP_BUCKETS, size) if config.times == "gaps" else None
+        if self.gaps is not None:
+            nn.init.zeros_(self.gaps.weight)  # it begins as if it knew no times
         self.input_norm = nn.LayerNorm(size) if config.norm == "post" else nn.Identity()
         self.output_norm = nn.LayerNorm(size) if config.norm == "pre" else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.blocks))
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, gaps: Tensor | None = None) -> Tensor:
         """User states after each place.
 
         Args:
             inputs: Item vectors, (batch, length, d), histories at the left and any padding at the right.
+            gaps: Bucket of the time since the place before, (batch, length); read where the configuration says so.
 
         Returns:
             (batch, length, d); the state at a place depends on that place and earlier ones only.
@@ -39,6 +44,8 @@ class SequenceEncoder(nn.Module):
         states = inputs
         if self.config.positions == "absolute":
             states = states + self.position[: inputs.shape[1]]
+        if self.gaps is not None and gaps is not None:
+            states = states + self.gaps(gaps)
         states = self.dropout(self.input_norm(states))
         for layer in self.layers:
             states = layer(states)

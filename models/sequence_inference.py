@@ -6,9 +6,10 @@ from torch import Tensor
 
 from models.catalogue import Catalogue
 from models.device import Device
-from models.interactions import PADDING, FloatArray, IntArray, LongArray
+from models.interactions import PADDING, FloatArray, Histories, IntArray, LongArray
 from models.sequence_encoder import SequenceEncoder
 from models.sequence_items import centred_text
+from models.sequence_times import FIRST, gap_buckets
 from models.splitting import Holdout
 
 PLACES_AT_ONCE = 2048
@@ -37,7 +38,9 @@ def encode_items(
 
 
 @torch.inference_mode()
-def encode_histories(encoder: SequenceEncoder, items: IntArray, item_vectors: FloatArray, device: Device) -> FloatArray:
+def encode_histories(
+    encoder: SequenceEncoder, histories: Histories, item_vectors: FloatArray, device: Device
+) -> FloatArray:
     """User vectors, (users, d); zero for a user without a usable item.
 
     Kernels of other shapes round differently. So that a user's bits do not depend on who else is asked for, the
@@ -46,14 +49,14 @@ def encode_histories(encoder: SequenceEncoder, items: IntArray, item_vectors: Fl
 
     Args:
         encoder: The network.
-        items: Catalogue rows by time, (users, length), -1 anywhere for padding.
+        histories: Catalogue rows by time, with -1 anywhere for padding.
         item_vectors: Vectors of the catalogue's items; items with a zero vector are passed over.
         device: Where to compute.
     """
     encoder.eval()
     vectors = torch.from_numpy(item_vectors).to(device.target)
-    packed, lengths = _packed(items, (item_vectors != 0).any(axis=1), encoder.config.max_length)
-    result = np.zeros((len(items), item_vectors.shape[1]), dtype=np.float32)
+    packed, gaps, lengths = _packed(histories, (item_vectors != 0).any(axis=1), encoder.config.max_length)
+    result = np.zeros((histories.count, item_vectors.shape[1]), dtype=np.float32)
     widths = np.minimum(2 ** np.ceil(np.log2(np.maximum(lengths, SHORTEST))), encoder.config.max_length).astype(
         np.int64
     )
@@ -64,35 +67,43 @@ def encode_histories(encoder: SequenceEncoder, items: IntArray, item_vectors: Fl
             chosen = users[begin : begin + size]
             block = np.full((size, width), PADDING, dtype=np.int32)
             block[: len(chosen)] = packed[chosen, :width]
+            since = np.full((size, width), FIRST, dtype=np.int32)
+            since[: len(chosen)] = gaps[chosen, :width]
             last = np.zeros(size, dtype=np.int64)
             last[: len(chosen)] = lengths[chosen] - 1
-            result[chosen] = _encode(encoder, vectors, block, last, device)[: len(chosen)]
+            result[chosen] = _encode(encoder, vectors, (block, since), last, device)[: len(chosen)]
     return result
 
 
-def _encode(encoder: SequenceEncoder, vectors: Tensor, packed: IntArray, last: LongArray, device: Device) -> FloatArray:
-    rows = torch.from_numpy(packed).long().clamp(min=0).to(device.target)
+def _encode(
+    encoder: SequenceEncoder, vectors: Tensor, block: tuple[IntArray, IntArray], last: LongArray, device: Device
+) -> FloatArray:
+    rows, gaps = (torch.from_numpy(part).long().clamp(min=0).to(device.target) for part in block)
     with device.autocast():
-        states = encoder(vectors[rows])
+        states = encoder(vectors[rows], gaps)
     places = torch.from_numpy(last).to(device.target)
     return np.asarray(states[torch.arange(len(rows), device=device.target), places].float().cpu().numpy())
 
 
-def _packed(items: IntArray, is_usable: np.ndarray, max_length: int) -> tuple[IntArray, LongArray]:
-    """Histories moved to the left, without padding, unusable items and runs of repeats; and their lengths."""
+def _packed(histories: Histories, is_usable: np.ndarray, max_length: int) -> tuple[IntArray, IntArray, LongArray]:
+    """Histories moved to the left, without padding, unusable items and runs of repeats; their gaps and lengths."""
+    items = histories.items
     keep = items != PADDING
     keep &= is_usable[np.where(keep, items, 0)]
-    users, flat = np.nonzero(keep)[0], items[keep]
+    users, flat, ats = np.nonzero(keep)[0], items[keep], histories.event_ats[keep]
     is_step = np.ones(len(flat), dtype=bool)
     is_step[1:] = (flat[1:] != flat[:-1]) | (users[1:] != users[:-1])
-    users, flat = users[is_step], flat[is_step]
+    users, flat, ats = users[is_step], flat[is_step], ats[is_step]
+    since = gap_buckets(np.diff(ats, prepend=ats[:1]))
     counts = np.bincount(users, minlength=len(items))
     lengths = np.minimum(counts, max_length)
     place = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - lengths, counts)
     is_recent = place >= 0
     packed = np.full((len(items), max_length), PADDING, dtype=np.int32)
     packed[users[is_recent], place[is_recent]] = flat[is_recent]
-    return packed, lengths.astype(np.int64)
+    gaps = np.full(packed.shape, FIRST, dtype=np.int32)
+    gaps[users[is_recent], place[is_recent]] = np.where(place[is_recent] > 0, since[is_recent], FIRST)
+    return packed, gaps, lengths.astype(np.int64)
 
 
 @torch.inference_mode()

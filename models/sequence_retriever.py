@@ -123,7 +123,7 @@ class SequenceRetriever:
 
     def user_vectors(self, histories: Histories) -> FloatArray:
         """Shape (users, d); zero for a user without a known item. A user's bits do not depend on the batch."""
-        return encode_histories(self._fitted(), histories.items, self._item_vectors, self._device)
+        return encode_histories(self._fitted(), histories, self._item_vectors, self._device)
 
     def item_vectors(self) -> FloatArray:
         """Shape (items, d); zero for an item with neither a trained ID nor a text."""

@@ -32,7 +32,7 @@ class TrainingRun:
     encoder: SequenceEncoder
     optimizer: torch.optim.Optimizer
     config: SequenceConfig
-    forward: Callable[[Tensor], Tensor]
+    forward: Callable[..., Tensor]
     """The encoder's forward pass, compiled where the device does so."""
     average: list[Tensor] = field(default_factory=list)
     """Running average of the weights; empty where the configuration averages nothing."""

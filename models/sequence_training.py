@@ -28,6 +28,7 @@ from models.sequence_inference import encode_histories, encode_items, ranking_nd
 from models.sequence_items import ItemVectors, centred_text, mean_text
 from models.sequence_run import EpochReport, TrainingRun
 from models.splitting import Holdout, Targets, pair_codes
+from models.ties import resolved_ties
 
 VALIDATION_K = 10
 
@@ -133,6 +134,7 @@ class SequenceTrainer:
         cleaned = without_repeats(log)
         self.vocabulary, self.vocabulary_rows = _vocabulary(cleaned, catalogue.count)
         self.windows = training_windows(cleaned, self.vocabulary_rows, config)
+        self.is_shuffled = resolved_ties(config.ties, log) == "unordered"
         self.config = config = config.for_larger_steps(self.windows.positions, device.batch_multiple)
         if not self.windows.positions:
             raise DataError("no user has two interactions with known items; there is no next item to learn from")
@@ -171,7 +173,8 @@ class SequenceTrainer:
         rng = self._rng(epoch)
         losses, counts = [], []
         with seeded(int(rng.integers(2**62))), self.device.fast_products():
-            for batch in epoch_batches(self.windows, self.config.batch_tokens, rng):
+            windows = self.windows.shuffled(rng) if self.is_shuffled else self.windows
+            for batch in epoch_batches(windows, self.config.batch_tokens, rng):
                 count = int((batch.targets >= 0).sum())
                 if not count:
                     continue
@@ -187,7 +190,7 @@ class SequenceTrainer:
         """NDCG@10 of the averaged weights on a holdout."""
         with run.averaged():
             items = encode_items(run.encoder, self.vocabulary_rows, self.catalogue, self.device)
-            histories = validation.histories(length=2 * self.config.max_length).items
+            histories = validation.histories(length=2 * self.config.max_length)
             users = encode_histories(run.encoder, histories, items, self.device)
         return ranking_ndcg(users, items, validation, self.device, k=VALIDATION_K)
 
@@ -195,6 +198,7 @@ class SequenceTrainer:
         """Hash of all that decides the weights, for checkpoints."""
         digest = hashlib.sha256(json.dumps([asdict(self.config), self.seed, epochs, self.device.kind]).encode())
         arrays = [self.vocabulary, self.windows.rows, self.windows.begin, self.windows.length, self.windows.is_target]
+        arrays += [self.windows.gaps, self.windows.tied]
         if self.text is not None:
             arrays.append(self.text.cpu().numpy())
         if validation is not None:
@@ -232,7 +236,7 @@ class SequenceTrainer:
         vectors = run.encoder.items(rows, None if self.text is None else self.text[rows])
         # Not `vectors[rows]`: its backward pass adds with atomics, in another order every time.
         with self.device.autocast():
-            states = run.forward(functional.embedding(self._tensor(inputs), vectors))
+            states = run.forward(functional.embedding(self._tensor(inputs), vectors), self._gaps(batch))
         wanted = states[torch.from_numpy(is_target).to(self.device.target)].float()
         smoothing = self.config.label_smoothing
         if self.is_full:
@@ -243,6 +247,9 @@ class SequenceTrainer:
         of_targets = functional.embedding(self._tensor(targets), vectors)
         of_chosen = functional.embedding(chosen, vectors)
         return sampled_softmax_loss(wanted, of_chosen, of_targets, hits, expected, label_smoothing=smoothing)
+
+    def _gaps(self, batch: Batch) -> Tensor | None:
+        return self._tensor(batch.gaps) if self.config.times == "gaps" else None
 
     def _negatives(self, rng: np.random.Generator) -> LongArray:
         if self.config.negative_sampling == "uniform":

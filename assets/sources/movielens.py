@@ -30,8 +30,9 @@ def load(source: Path, landing: LandingZone, *, missing_times: MissingTimes = "r
         missing_times: What to do with rows without a time. `refuse` stops. `quarantine` lands them as they are, so
             that ingestion quarantines them. `interpolate` estimates a time that keeps the user's known order, for
             protocols that need only the order, such as leave-one-out: evenly between the two known times around a
-            row, or equal to the nearest one at the ends; such events carry `"event_at": "interpolated"` in their
-            attributes. A row without a position, or of a user without any known time, stays without a time.
+            row, or equal to the nearest one at the ends; for a user without any known time the median of all known
+            ones. Such events carry `"event_at": "interpolated"` in their attributes. A row without a position stays
+            without a time.
 
     Raises:
         ConfigurationError: `missing_times` is none of these.
@@ -58,11 +59,12 @@ def interpolate_times(rows: pd.DataFrame) -> "pd.Series[Any]":
         rows: `user_id`, `event_time` (NaT where unknown) and `position` (order within the user, null where unknown).
 
     Returns:
-        Times aligned with `rows`; never decreasing along a user's positions if the known ones are not.
+        Times aligned with `rows`; never decreasing along a user's positions if the known ones are not. All rows of a
+        user without any known time get the median of all known times, if there is one.
     """
     placed = rows[rows["position"].notna()].sort_values(["user_id", "position"], kind="stable")
     seconds = placed["event_time"].dt.as_unit("us").astype("int64").where(placed["event_time"].notna()) / 1e6
-    filled = seconds.groupby(placed["user_id"]).transform(_fill_evenly)
+    filled = seconds.groupby(placed["user_id"]).transform(_fill_evenly).fillna(seconds.median())
     estimated = pd.to_datetime(filled.round(), unit="s", utc=True).reindex(rows.index)
     return rows["event_time"].where(rows["event_time"].notna(), estimated)
 

@@ -11,7 +11,7 @@ from assets.landing_zone import LandingZone
 from assets.sources.movielens import interpolate_times, load
 from models.errors import ConfigurationError, SourceError
 
-# user, movie, time, position: user 1 has two known times around two unknown ones; user 2 has none.
+# user, movie, time, position: user 1 has two known times around two unknown ones; user 2 has none (15 s is the median).
 ROWS = [
     (1, 10, "2000-01-01 00:00:00", 1),
     (1, 11, None, 3),
@@ -50,7 +50,7 @@ def test_times_are_interpolated_along_the_positions() -> None:
     times = interpolate_times(ratings())
 
     seconds = [None if pd.isna(time) else time.second for time in times]
-    assert seconds == [0, 20, 10, 30, 30, None, None]
+    assert seconds == [0, 20, 10, 30, 30, None, 15]
 
 
 def test_estimated_times_are_marked_and_hopeless_rows_stay_without(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_estimated_times_are_marked_and_hopeless_rows_stay_without(tmp_path: Pat
         '{"event_at":"interpolated"}',
         '{"event_at":"interpolated"}',
     ]
-    assert [row["event_at"] for row in rows[4:]] == ["2000-01-01T00:00:30Z", None, None]
+    assert [row["event_at"] for row in rows[4:]] == ["2000-01-01T00:00:30Z", None, "2000-01-01T00:00:15Z"]
     assert [row["source_order"] for row in rows] == ["1", "3", "2", "4", "5", None, "0"]
 
 
