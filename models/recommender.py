@@ -90,7 +90,7 @@ class Recommender:
             checkpoint_folder,
             {name: {"validation": validation} for name in (SEQUENCE, CONTENT)},
         )
-        with recommender._timed("fusion", on_stage):
+        with StageTimer(recommender.seconds, "fusion", on_stage):
             recommender._fit_fusion(validation, seed)
         return recommender
 
@@ -117,6 +117,17 @@ class Recommender:
         elif self._ranker is not None:
             production.skipped["fusion"] = f"{self._ranker.name} was fitted on other retrievers; weighted instead"
         return production
+
+    def with_retrievers(self, retrievers: Mapping[str, Retriever], validation: Holdout, *, seed: int) -> "Recommender":
+        """The same settings and catalogue with these fitted retrievers, and a fusion fitted for them: for ablations."""
+        other = Recommender(self.config, self.catalogue)
+        other.retrievers, other.item_counts = dict(retrievers), self.item_counts
+        other._fit_fusion(validation, seed)
+        return other
+
+    def use_weights(self, weights: Mapping[str, float]) -> None:
+        """Fuse by these weights of the retrievers instead of what was fitted."""
+        self.weights, self._ranker = dict(weights), None
 
     @property
     def ranker(self) -> Ranker:
@@ -264,7 +275,7 @@ class Recommender:
             if reason is not None:
                 self.skipped[name] = reason
                 continue
-            with self._timed(name, on_stage):
+            with StageTimer(self.seconds, name, on_stage):
                 retriever = new_retriever(name, self.config, checkpoint_folder)
                 retriever.fit(log, self.catalogue, seed=seed, **schedule.get(name, {}))
                 self.retrievers[name] = retriever
@@ -276,9 +287,6 @@ class Recommender:
         self.weights = dict(zip(self.retrievers, weights, strict=True))
         self._ranker = None if fitted.ranker is fitted.wide else fitted.ranker
         self.validation_ndcg, self.methods_compared = fitted.ndcg, fitted.compared
-
-    def _timed(self, name: str, on_stage: OnStage | None) -> StageTimer:
-        return StageTimer(self.seconds, name, on_stage)
 
 
 def _item_counts(log: InteractionLog) -> LongArray:

@@ -5,17 +5,11 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from assets.domain import Domain
-from models.catalogue import Catalogue
-from models.interactions import InteractionLog
 from models.recommender_config import RecommenderConfig
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-BLOCKS, PER_BLOCK = 4, 8
-ITEMS = [f"i{row:02d}" for row in range(BLOCKS * PER_BLOCK)]
 
 
 @pytest.fixture
@@ -26,23 +20,6 @@ def accuracy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def data(accuracy: ModuleType) -> object:
-    """Each user reads six of the eight items of one block."""
-    rng = np.random.default_rng(3)
-    rows = [
-        (f"u{user:02d}", ITEMS[(user % BLOCKS) * PER_BLOCK + item], day)
-        for user in range(40)
-        for day, item in enumerate(rng.permutation(PER_BLOCK)[:6])
-    ]
-    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "day"])
-    frame["event_at"] = pd.to_datetime(frame["day"], unit="D")
-    domain = Domain(name="amazon-reviews", event_weights={"review": 1.0})
-    log = InteractionLog.from_frame(frame.assign(weight=1.0), ITEMS)
-    catalogue = Catalogue.from_frame(pd.DataFrame({"item_id": ITEMS}))
-    return accuracy.LandedData(domain, catalogue, [""] * len(ITEMS), log, times=None)
 
 
 def options(**changes: object) -> SimpleNamespace:
@@ -61,8 +38,8 @@ def test_planted_blocks_are_found_by_text_and_by_fusion(
     accuracy: ModuleType, data: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = data.split("leave-one-out")
-    good = np.repeat(np.eye(BLOCKS, dtype=np.float32), PER_BLOCK, axis=0)
-    bad = np.roll(np.eye(len(ITEMS), dtype=np.float32), 5, axis=0)
+    good = np.repeat(np.eye(4, dtype=np.float32), 8, axis=0)
+    bad = np.roll(np.eye(32, dtype=np.float32), 5, axis=0)
     stages = accuracy.Stages(raw=bad, finetuned=good, pretrained=good)
     config = RecommenderConfig(retrievers=("popularity", "content"))
     runs = [accuracy.run(seed, data, split, config, stages, options()) for seed in (1, 2)]
