@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
 
-from assets.builds import Recipe, built_version, data_as_of, fingerprint, recorded_build
+from assets.builds import Recipe, built_version, data_as_of, fingerprint, last_build, recorded_build
 from assets.embedding_updates import refresh_embeddings
+from assets.encoder_continuation import end_of, find_parent, origin_of
 from assets.encoder_stages import ENCODER_KIND
-from assets.model_inputs import read_catalogue, read_log
+from assets.model_inputs import read_catalogue, read_event_types, read_log
 from assets.resources import ArtifactResource, DomainResource, EncoderResource, LakeResource, RegistryResource
 
 if TYPE_CHECKING:
     from assets.lake import Lake
     from models.catalogue import Catalogue
+    from models.encoder_config import FinetuningConfig
     from models.encoder_training import TrainedEncoder
     from models.engagement_pairs import EngagementPairs
     from models.interactions import InteractionLog
@@ -101,7 +103,12 @@ def finetuned_encoder(
     registry: RegistryResource,
     encoder: EncoderResource,
 ) -> MaterializeResult[Any]:
-    """The pretrained encoder after contrastive fine-tuning on items that the same users chose."""
+    """The pretrained encoder after contrastive fine-tuning on items that the same users chose.
+
+    Where the domain's `finetuning.continue_rounds` allows it, the former fine-tuned encoder goes on with the pairs of
+    new days instead, beside a replay of old ones.
+    """
+    from models.continued_learning import continue_finetuning
     from models.encoder_config import FinetuningConfig
     from models.encoder_finetuning import finetune
 
@@ -110,13 +117,21 @@ def finetuned_encoder(
     catalogue = read_catalogue(lake.lake, with_embeddings=False)
     texts = _texts_in_order(lake.lake, catalogue)
     log = read_log(lake.lake, catalogue, splits=("train",))
-    pairs = _pairs(log, catalogue, texts, chosen.seed, window=config.window, pairs_per_user=config.pairs_per_user)
+    pairs = _pairs(log, catalogue, texts, chosen.seed, **_pair_options(lake.lake, catalogue, config))
     base = artifacts.store.path(ENCODER_KIND, built_version(lake.lake, PRETRAINED))
+    last, until = last_build(lake.lake, FINETUNED), end_of(log)
+    parent = find_parent(artifacts.store, last.version if last else "", config, chosen.seed, encoder.spec, until)
 
     def train(options: dict[str, Any]) -> "TrainedEncoder":
-        return finetune(pairs, texts, base, config, seed=chosen.seed, **options)
+        if config.continue_rounds:
+            options |= {"origin": asdict(origin_of(parent, encoder.spec, until))}
+        if parent is None:
+            return finetune(pairs, texts, base, config, seed=chosen.seed, **options)
+        is_new = log.event_ats[pairs.events] >= parent.origin.trained_until
+        return continue_finetuning(pairs, is_new, texts, parent.folder, config, seed=chosen.seed, **options)
 
-    return _build(FINETUNED, train, asdict(config), lake, domain, artifacts, registry, encoder)
+    tags = {"continued_from": parent.version if parent else ""}
+    return _build(FINETUNED, train, asdict(config), lake, domain, artifacts, registry, encoder, tags)
 
 
 @asset(
@@ -161,7 +176,7 @@ def _texts_in_order(lake: "Lake", catalogue: "Catalogue") -> list[str]:
 
 
 def _pairs(
-    log: "InteractionLog", catalogue: "Catalogue", texts: list[str], seed: int, **options: int
+    log: "InteractionLog", catalogue: "Catalogue", texts: list[str], seed: int, **options: Any
 ) -> "EngagementPairs":
     """Pairs of items that the same users chose, of those with a text."""
     import numpy as np
@@ -170,6 +185,12 @@ def _pairs(
 
     has_text = np.array([bool(text.strip()) for text in texts])
     return engagement_pairs(log, catalogue, np.random.default_rng(seed), has_text=has_text, **options)
+
+
+def _pair_options(lake: "Lake", catalogue: "Catalogue", config: "FinetuningConfig") -> dict[str, Any]:
+    """Which pairs fine-tuning makes, with the types of their events where it predicts those."""
+    types = read_event_types(lake, catalogue, splits=("train",)) if config.event_type_weight else None
+    return {"window": config.window, "pairs_per_user": config.pairs_per_user, "event_types": types}
 
 
 def _build(
@@ -181,6 +202,7 @@ def _build(
     artifacts: ArtifactResource,
     registry: RegistryResource,
     encoder: EncoderResource,
+    more_tags: dict[str, str] | None = None,
 ) -> MaterializeResult[Any]:
     """Train one stage inside an MLflow run, store its weights by content, register them, and record the build."""
     from models.device import choose_device
@@ -195,6 +217,7 @@ def _build(
             "as_of": build.as_of.isoformat(),
             "git_revision": encoder.revision,
             "code_version": recipe.code_version,
+            **(more_tags or {}),
             **{f"version_{package}": installed(package) for package in ("torch", "transformers", "peft")},
         }
         key = fingerprint(lake.lake, domain.domain, recipe, encoder.spec)
@@ -231,13 +254,15 @@ def _log_report(run: "RegistryRun", trained: "TrainedEncoder") -> dict[str, Any]
         "texts_per_second": report.texts_per_second,
         "tokens_per_second": report.tokens_per_second,
         "training_seconds": report.seconds,
+        **trained.figures,
     }
     run.log_metrics(figures)
-    run.log_tags({"skipped": report.skipped, "resumed_from": str(report.resumed_from)})
+    left_out = {f"skipped_{task}": reason for task, reason in trained.skipped_tasks.items()}
+    run.log_tags({"skipped": report.skipped, "resumed_from": str(report.resumed_from), **left_out})
     losses = [point.held_out_loss for point in report.curve if point.held_out_loss is not None]
     if losses:
         figures |= {"first_held_out_loss": losses[0], "best_held_out_loss": min(losses)}
-    return {**figures, "skipped": report.skipped, "resumed_from": report.resumed_from}
+    return {**figures, "skipped": report.skipped, "resumed_from": report.resumed_from, **left_out}
 
 
 def _register(

@@ -9,7 +9,7 @@ import pandas as pd
 from assets.domain import Domain
 from assets.lake import Lake
 from models.catalogue import Catalogue
-from models.interactions import PADDING, FloatArray, Histories, InteractionLog
+from models.interactions import PADDING, FloatArray, Histories, InteractionLog, LongArray
 from models.reranking import RerankRules, item_rules_from_frame
 
 
@@ -71,6 +71,25 @@ def read_log(lake: Lake, catalogue: Catalogue, *, splits: Collection[str] = ()) 
         f"SELECT user_id, item_id, event_at, weight, position FROM features.training_interactions {where}"
     )
     return InteractionLog.from_frame(frame, catalogue.item_ids, read_segments(lake))
+
+
+def read_event_types(lake: Lake, catalogue: Catalogue, *, splits: Collection[str]) -> LongArray:
+    """Code of the event type of each interaction, in the order of `read_log` with the same arguments.
+
+    Args:
+        lake: Where they are.
+        catalogue: Interactions with other items are left out.
+        splits: Only these of train, validation and test.
+    """
+    chosen = ", ".join(f"'{split}'" for split in sorted(splits))
+    frame = lake.frame(
+        "SELECT t.user_id, t.item_id, t.event_at, t.position, coalesce(i.event_type, '') AS event_type "
+        "FROM features.training_interactions AS t LEFT JOIN marts.interactions AS i USING (event_id) "
+        f"WHERE t.split IN ({chosen})"
+    )
+    codes = np.unique(frame["event_type"].to_numpy(dtype=str), return_inverse=True)[1]
+    # A log of its own, whose weights are the codes, is sorted by the one rule there is.
+    return InteractionLog.from_frame(frame.assign(weight=codes), catalogue.item_ids).weights.astype(np.int64)
 
 
 def to_histories(frame: pd.DataFrame, catalogue: Catalogue) -> Histories:

@@ -130,6 +130,20 @@ class FinetuningConfig(LoopConfig):
     """Extra candidates of a step, drawn from the categories of its positives."""
     pairs_per_user: int = 50
     """At most this many pairs of one user, drawn at random, so that heavy users do not dominate."""
+    field_dropout: float = 0.0
+    """Chance of each field of a text behind its title to be left out of a training step; 0: none is."""
+    word_dropout: float = 0.0
+    """Chance of each word of a text to be left out of a training step; 0: none is."""
+    category_weight: float = 0.0
+    """Weight of predicting the category of the next item beside the item itself; 0: not predicted."""
+    event_type_weight: float = 0.0
+    """Weight of predicting the type of the event that chose the next item; 0: not predicted."""
+    task_learning_rate: float = 1e-3
+    """Peak learning rate of the heads of both, which are thrown away afterwards."""
+    continue_rounds: int = 0
+    """Trainings in a row that go on from the former fine-tuned encoder before one starts over; 0: all start over."""
+    replay_share: float = 0.5
+    """Share of a continued training's pairs that come from days which the former encoder has seen."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,3 +152,10 @@ class FinetuningConfig(LoopConfig):
         self._need(0 <= self.popularity_correction <= 1, "popularity_correction", "must be between 0 and 1")
         self._need(self.hard_negatives >= 0, "hard_negatives", "must be 0 or more")
         self._need(self.pairs_per_user > 0, "pairs_per_user", "must be 1 or more")
+        self._need(0 <= self.field_dropout < 1, "field_dropout", "must be at least 0 and below 1")
+        self._need(0 <= self.word_dropout < 1, "word_dropout", "must be at least 0 and below 1")
+        self._need(self.category_weight >= 0, "category_weight", "must be 0 or more")
+        self._need(self.event_type_weight >= 0, "event_type_weight", "must be 0 or more")
+        self._need(self.continue_rounds >= 0, "continue_rounds", "must be 0 or more")
+        self._need(0 <= self.replay_share < 1, "replay_share", "must be at least 0 and below 1")
+        self._need(0 < self.task_learning_rate < 1, "task_learning_rate", "must be between 0 and 1")

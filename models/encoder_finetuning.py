@@ -2,15 +2,18 @@
 
 InfoNCE (arXiv 1807.03748) over all items of a step as candidates, with the correction for sampling frequency of
 Yi et al. (RecSys 2019), hard negatives from the positives' categories, and the user's own items kept from being
-negatives.
+negatives. Beside it the category of the next item and the type of its event can be predicted, and texts can be read
+with parts left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from models.auxiliary_tasks import AuxiliaryTask, auxiliary_tasks
 from models.checkpoints import CheckpointFolder
 from models.contrastive import draw_pairs, pair_loss
 from models.device import Device, choose_device, torch_threads
@@ -33,6 +36,7 @@ from models.engagement_pairs import (
 )
 from models.interactions import LongArray
 from models.language_model import TextEncoder, choose_pooling, load_tokenizer, load_transformer, save_encoder, token_ids
+from models.text_augmentation import augmented
 from models.training_loop import CurvePoint, ParameterGroup, StepCost, TrainingLoop, TrainingReport
 
 
@@ -49,6 +53,7 @@ def finetune(
     threads: int | None = None,
     sha256: str = "",
     on_point: Callable[[CurvePoint], None] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> TrainedEncoder:
     """Fine-tune an encoder on engagement.
 
@@ -64,6 +69,7 @@ def finetune(
         threads: CPU threads; None leaves torch's setting.
         sha256: Expected hash of the starting weights.
         on_point: Called with every point of the loss curve.
+        origin: Facts on where the training stands among others, kept with the weights.
 
     Raises:
         WeightsError: the starting weights are unusable.
@@ -73,6 +79,7 @@ def finetune(
     tokenizer = load_tokenizer(weights.folder)
     model = load_transformer(weights.folder)
     pooling = choose_pooling(weights.folder, model.config)
+    skipped_tasks: dict[str, str] = {}
     with torch_threads(threads):
         if pairs.count < 2 or not config.steps:
             why = "fewer than two pairs of items that one user chose" if config.steps else "steps = 0"
@@ -87,8 +94,9 @@ def finetune(
             encoder = TextEncoder(
                 model.to(place.target).train(), tokenizer, pooling, place, config.max_tokens, weights.version
             )
-            report = _Task.prepare(pairs, texts, encoder, config, seed).train(store, on_point)
-            model = merge_lora(model, adapter)
+            task = _Task.prepare(pairs, texts, encoder, config, seed)
+            report = task.train(store, on_point)
+            model, skipped_tasks = merge_lora(model, adapter), task.skipped_tasks
     facts = {
         "stage": "finetuned",
         "base": weights.version,
@@ -96,9 +104,11 @@ def finetune(
         "seed": seed,
         "pooling": pooling,
         "skipped": report.skipped,
+        "skipped_tasks": skipped_tasks,
+        **({"origin": dict(origin)} if origin else {}),
     }
     version = save_encoder(folder, model.to("cpu").eval(), tokenizer, facts)
-    return TrainedEncoder(folder=folder, version=version, report=report)
+    return TrainedEncoder(folder=folder, version=version, report=report, skipped_tasks=skipped_tasks)
 
 
 @dataclass
@@ -106,6 +116,7 @@ class _Task:
     """Pairs, tokens and encoder of one fine-tuning."""
 
     pairs: EngagementPairs
+    texts: Sequence[str]
     tokens: list[list[int]]
     encoder: TextEncoder
     config: FinetuningConfig
@@ -118,6 +129,10 @@ class _Task:
     """Item rows with text of each category."""
     log_shares: DoubleArray
     """Log of the expected number of times that each item is a candidate of a step, shape (items,)."""
+    tasks: list[AuxiliaryTask]
+    """What is predicted beside the next item."""
+    skipped_tasks: dict[str, str]
+    """Why a task that was asked for is not learned."""
 
     @classmethod
     def prepare(
@@ -137,8 +152,10 @@ class _Task:
         order = np.argsort(codes, kind="stable")
         known, begins = np.unique(codes[order], return_index=True)
         parts = np.split(order, begins[1:])
+        tasks, skipped = auxiliary_tasks(pairs, config, encoder.dimension, seed)
         return cls(
             pairs=pairs,
+            texts=texts,
             tokens=token_ids(encoder.tokenizer, texts, config.max_tokens),
             encoder=encoder,
             config=config,
@@ -148,6 +165,8 @@ class _Task:
             held_out=held_out,
             members={int(code): part for code, part in zip(known, parts, strict=True) if code != NO_CATEGORY},
             log_shares=config.popularity_correction * np.log(np.maximum(expected, 1e-9)),
+            tasks=tasks,
+            skipped_tasks=skipped,
         )
 
     def train(self, store: CheckpointFolder | None, on_point: Callable[[CurvePoint], None] | None) -> TrainingReport:
@@ -155,13 +174,18 @@ class _Task:
         parameters = trainable_parameters(self.encoder.model, self.config)
         groups = [ParameterGroup(parameters, self.config.learning_rate)]
         device = self.encoder.device
+        for task in self.tasks:
+            named = {f"{task.name}.{name}": value for name, value in task.head.to(device.target).named_parameters()}
+            groups.append(ParameterGroup(named, self.config.task_learning_rate))
         loop = TrainingLoop(self.config, groups, self.step_cost, self.held_out_loss, device, self.seed, store, on_point)
         return loop.run()
 
     def step_cost(self, step: int) -> StepCost:
         """Loss of the pairs of `step`, drawn by their weights."""
         rng = np.random.default_rng([self.seed, 3, step])
-        return self._cost(self.training[draw_pairs(self.cumulative, self.config.batch_size, rng)], rng)
+        return self._cost(
+            self.training[draw_pairs(self.cumulative, self.config.batch_size, rng)], rng, is_training=True
+        )
 
     def held_out_loss(self) -> float | None:
         """Mean over the held-out pairs, in batches as in training, with the same negatives every time."""
@@ -176,13 +200,23 @@ class _Task:
         self.encoder.model.train()
         return total / len(shuffled)
 
-    def _cost(self, chosen: LongArray, rng: np.random.Generator) -> StepCost:
+    def _cost(self, chosen: LongArray, rng: np.random.Generator, *, is_training: bool = False) -> StepCost:
         anchors, positives = self.pairs.anchors[chosen], self.pairs.positives[chosen]
         candidates = np.unique(np.concatenate([anchors, positives, self._hard_negatives(positives, rng)]))
-        tokens = [self.tokens[row] for row in candidates]
+        tokens = self._read(candidates, rng) if is_training else [self.tokens[row] for row in candidates]
         vectors = self.encoder.embed(tokens)
         loss = pair_loss(self.pairs, chosen, candidates, vectors, self.log_shares, self.config.temperature)
+        for task in self.tasks if is_training else []:
+            loss = loss + task.loss(vectors[np.searchsorted(candidates, anchors)], chosen)
         return StepCost(loss, len(candidates), sum(len(ids) for ids in tokens))
+
+    def _read(self, rows: LongArray, rng: np.random.Generator) -> list[list[int]]:
+        """Tokens of items as a training step reads them, parts left out where the configuration says so."""
+        chances = {"field_dropout": self.config.field_dropout, "word_dropout": self.config.word_dropout}
+        if not any(chances.values()):
+            return [self.tokens[row] for row in rows]
+        texts = [augmented(self.texts[row], rng, **chances) for row in rows]
+        return token_ids(self.encoder.tokenizer, texts, self.config.max_tokens)
 
     def _hard_negatives(self, positives: LongArray, rng: np.random.Generator) -> LongArray:
         """Items of the categories of randomly drawn positives; fewer where categories are unknown."""

@@ -5,7 +5,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ class TrainedEncoder:
     version: str
     """Content hash of the folder; equal trainings give equal versions on a CPU."""
     report: TrainingReport
+    skipped_tasks: dict[str, str] = field(default_factory=dict)
+    """Why a task that was asked for beside the main one was not learned, by task."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What was measured of the training beside its report."""
 
 
 def trainable_parameters(model: nn.Module, config: LoopConfig, prefix: str = "") -> dict[str, nn.Parameter]:

@@ -1,6 +1,6 @@
 """Pairs of items that the same user chose near each other: what contrastive fine-tuning learns from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,10 @@ class EngagementPairs:
     user_items: LongArray
     categories: LongArray
     """Category code of each item row, `NO_CATEGORY` where unknown."""
+    events: LongArray
+    """Place in the log of the interaction that chose each pair's later item."""
+    event_types: LongArray
+    """Code of the type of that interaction; all 0 where types are not told apart."""
 
     @property
     def count(self) -> int:
@@ -44,6 +48,18 @@ class EngagementPairs:
         """Item rows that a user chose."""
         return self.user_items[self.user_start[user] : self.user_start[user + 1]]
 
+    def select(self, rows: LongArray, weights: DoubleArray) -> "EngagementPairs":
+        """Some of the pairs with new weights, which are brought to a sum of 1."""
+        return replace(
+            self,
+            anchors=self.anchors[rows],
+            positives=self.positives[rows],
+            users=self.users[rows],
+            weights=weights / max(float(weights.sum()), 1e-12),
+            events=self.events[rows],
+            event_types=self.event_types[rows],
+        )
+
 
 def engagement_pairs(
     log: InteractionLog,
@@ -53,6 +69,7 @@ def engagement_pairs(
     window: int = 3,
     pairs_per_user: int = 50,
     has_text: BoolArray | None = None,
+    event_types: LongArray | None = None,
 ) -> EngagementPairs:
     """Next-item pairs (distance 1) and co-engagement pairs (up to `window` interactions apart).
 
@@ -63,6 +80,7 @@ def engagement_pairs(
         window: Largest distance within a user's history.
         pairs_per_user: Largest number of pairs of one user.
         has_text: Which item rows the encoder can read, shape (items,); None: all.
+        event_types: Code of the type of each interaction of the log; None: all alike.
 
     Raises:
         DataError: the log refers to another catalogue.
@@ -84,6 +102,8 @@ def engagement_pairs(
         user_start=log.start,
         user_items=items,
         categories=_codes(catalogue),
+        events=seconds[kept],
+        event_types=np.zeros(len(kept), dtype=np.int64) if event_types is None else event_types[seconds[kept]],
     )
 
 

@@ -132,3 +132,24 @@ def test_no_pairs_keep_the_encoder_and_say_so(tiny_encoder: Path, tmp_path: Path
     made = finetune(empty, TEXTS, tiny_encoder, CONFIG, seed=1, folder=tmp_path / "out", device=CPU)
     assert "fewer than two pairs" in made.report.skipped
     assert (made.folder / "model.safetensors").read_bytes() == (tiny_encoder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"field_dropout": 0.2}, {"word_dropout": 0.2}, {"category_weight": 0.5}],
+    ids=lambda options: next(iter(options)),
+)
+def test_planted_pattern_is_found_with_each_option(
+    tiny_encoder: Path, tmp_path: Path, pairs: EngagementPairs, options: dict[str, float]
+) -> None:
+    config = replace(CONFIG, **options)
+    finetune(pairs, TEXTS, tiny_encoder, config, seed=1, folder=tmp_path / "out", device=CPU)
+    assert _purity(tmp_path / "out") >= 0.8
+
+
+def test_a_task_without_classes_is_skipped_with_a_reason(
+    tiny_encoder: Path, tmp_path: Path, pairs: EngagementPairs
+) -> None:
+    config = replace(CONFIG, steps=2, event_type_weight=0.5)
+    made = finetune(pairs, TEXTS, tiny_encoder, config, seed=1, folder=tmp_path / "out", device=CPU)
+    assert made.skipped_tasks == {"event_type": "the pairs have 1 event type, and two are needed"}

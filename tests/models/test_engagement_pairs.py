@@ -82,3 +82,16 @@ def test_log_of_another_catalogue_is_refused() -> None:
     )
     with pytest.raises(DataError, match="refers to 1 items, the catalogue has 4"):
         engagement_pairs(log, CATALOGUE, np.random.default_rng(0))
+
+
+def test_type_of_the_later_event_comes_along() -> None:
+    frame = pd.DataFrame({"user_id": "u", "item_id": list("abc"), "event_at": pd.date_range("2026-01-01", periods=3)})
+    log = InteractionLog.from_frame(frame.assign(weight=1.0), CATALOGUE.item_ids)
+    types = np.array([4, 5, 6])
+    pairs = engagement_pairs(log, CATALOGUE, np.random.default_rng(0), window=1, event_types=types)
+    assert pairs.event_types.tolist() == [5, 6]
+
+
+def test_selected_pairs_have_weights_that_sum_to_one() -> None:
+    pairs = _pairs({"u": "abc"}, window=1).select(np.array([1]), np.array([3.0]))
+    assert (_named(pairs), pairs.weights.tolist(), pairs.events.tolist()) == (["bc"], [1.0], [2])
