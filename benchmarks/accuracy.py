@@ -29,15 +29,16 @@ from models.holdout_ranking import rank_alone, rank_holdout
 from models.interactions import IntArray
 from models.leakage import check_no_leakage
 from models.recommender import Recommender
-from models.recommender_config import RecommenderConfig
+from models.recommender_config import RecommenderConfig, new_retriever
 from models.report import HEADLINES, comparison_table, metrics_table
 from models.reranking import RerankRules
+from models.retriever import Retriever
 from models.splitting import Holdout, Split
 
 RESULTS = Path(__file__).parent / "results" / "accuracy"
 KS = (5, 10, 20)
 FUSION = "fusion"
-TEXT_READERS = {"content", "sequence"}
+TEXT_READERS = {"content", "sequence", "two_tower", "generative"}
 PROTOCOLS = ("leave-one-out", "temporal", "temporal-last")
 Models = dict[str, EvaluationResult]
 
@@ -63,15 +64,19 @@ def main() -> None:
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         data = load(arguments, Path(folder))
-        say(f"{data.log.user_count:,} users, {data.catalogue.count:,} items, {len(data.log.item_rows):,} interactions")
+        counts = (
+            f"{data.log.user_count:,} users, {data.catalogue.count:,} items, {len(data.log.item_rows):,} interactions"
+        )
+        say(f"domain {data.domain.name}: {counts}")
         split = data.split(arguments.protocol)
         check_no_leakage(split.train, split.test, exclude_seen=data.domain.exclude_seen)
         config = RecommenderConfig.from_dict({"exclude_seen": data.domain.exclude_seen, **data.domain.recommender})
         if arguments.retrievers:
             config = replace(config, retrievers=tuple(arguments.retrievers))
-        stages = train_stages(data, split, arguments, Path(folder)) if TEXT_READERS & set(config.retrievers) else None
+        needs_text = TEXT_READERS & {*config.retrievers, *arguments.also}
+        stages = train_stages(data, split, arguments, Path(folder)) if needs_text else None
         runs = [run(seed, data, split, config, stages, arguments) for seed in range(1, arguments.seeds + 1)]
-    test = {name: averaged([one.test[name] for one in runs]) for name in runs[0].test}
+    test = {name: averaged([one.test[name] for one in runs if name in one.test]) for name in runs[0].test}
     facts = summary(arguments, data, split, runs, test) | {
         "config": asdict(config),
         "seconds": round(time.perf_counter() - begun, 1),
@@ -102,6 +107,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
     parser.add_argument("--without-pretraining", action="store_true", help="fine-tune the encoder as it came")
     parser.add_argument("--retrievers", nargs="*", help="only these; default: those of the domain")
+    parser.add_argument(
+        "--also", nargs="*", default=[], help="retrievers with a row of their own that take no part in the fusion"
+    )
     parser.add_argument("--refit", action="store_true", help="fit again on train and validation before the test")
     parser.add_argument("--unmasked", action="store_true", help="also rank with the items of the history left in")
     parser.add_argument("--name", help="name of the dataset in the result's file; default: the domain's")
@@ -137,18 +145,23 @@ def run(
 
         fitted = Recommender.fit(split.train, split.validation, catalogue, config, seed=seed, on_stage=on_stage)
     say("weights " + ", ".join(f"{name} {weight:.2f}" for name, weight in fitted.weights.items()))
-    contents = {}
+    alone: dict[str, Retriever] = {}
     for name, vectors in ({} if stages is None else stages.before_finetuning).items():
-        contents[name] = ContentRetriever(config.content)
-        contents[name].fit(split.train, data.catalogue.with_embeddings(vectors), seed=seed)
-    validation = judge_all(fitted, contents, split.validation, split, data, seed, arguments)
+        alone[name] = ContentRetriever(config.content)
+        alone[name].fit(split.train, data.catalogue.with_embeddings(vectors), seed=seed)
+    for name in arguments.also if seed == 1 else ():
+        begun = time.perf_counter()
+        alone[name] = new_retriever(name, config, None)
+        alone[name].fit(split.train, catalogue, seed=seed)
+        say(f"{name}: {time.perf_counter() - begun:.1f} s")
+    validation = judge_all(fitted, alone, split.validation, split, data, seed, arguments)
     served = fitted
     if arguments.refit:
         served = fitted.refit(split.refit, catalogue, seed=seed)
-    test = judge_all(served, contents, split.test, split, data, seed, arguments)
+    test = judge_all(served, alone, split.test, split, data, seed, arguments)
     unmasked = {}
     if arguments.unmasked:
-        unmasked = judge_all(served, contents, split.test, split, data, seed, arguments, exclude_seen=False)
+        unmasked = judge_all(served, alone, split.test, split, data, seed, arguments, exclude_seen=False)
     rules = RerankRules(exclude_seen=data.domain.exclude_seen)
     costs = costs_of(fitted, memory.growth_gib, split.test, rules) if seed == 1 else {}
     reports = getattr(fitted.retrievers.get("sequence"), "reports", [])
@@ -158,7 +171,7 @@ def run(
 
 def judge_all(
     recommender: Recommender,
-    contents: dict[str, ContentRetriever],
+    alone: dict[str, Retriever],
     holdout: Holdout,
     split: Split,
     data: LandedData,
@@ -167,7 +180,7 @@ def judge_all(
     *,
     exclude_seen: bool | None = None,
 ) -> Models:
-    """Evaluate the fusion, each retriever alone, and text by the earlier stages of the encoder, on one holdout."""
+    """Evaluate the fusion, each retriever alone, and those of `alone`, which take no part in the fusion."""
     is_masked = data.domain.exclude_seen if exclude_seen is None else exclude_seen
     catalogue = recommender.catalogue
 
@@ -176,7 +189,7 @@ def judge_all(
 
     rules = RerankRules(exclude_seen=is_masked)
     results = {FUSION: judged(rank_holdout(recommender, holdout, rules, top_k=max(KS)))}
-    for name, retriever in {**recommender.retrievers, **contents}.items():
+    for name, retriever in {**recommender.retrievers, **alone}.items():
         ranked = rank_alone(retriever, holdout, catalogue, top_k=max(KS), exclude_seen=is_masked)
         results["content_finetuned" if name == "content" else name] = judged(ranked)
     return results
