@@ -87,8 +87,7 @@ def finetune(
         else:
             store = None
             if checkpoint_folder is not None:
-                parts = [*texts, *(str(array.tolist()) for array in (pairs.anchors, pairs.positives, pairs.users))]
-                key = training_fingerprint("finetuned", weights.version, config, seed, parts)
+                key = training_fingerprint("finetuned", weights.version, config, seed, [*texts, *pairs.parts()])
                 store = CheckpointFolder(checkpoint_folder, key)
             adapter = add_lora(model, config)
             encoder = TextEncoder(
@@ -97,16 +96,9 @@ def finetune(
             task = _Task.prepare(pairs, texts, encoder, config, seed)
             report = task.train(store, on_point)
             model, skipped_tasks = merge_lora(model, adapter), task.skipped_tasks
-    facts = {
-        "stage": "finetuned",
-        "base": weights.version,
-        "config": asdict(config),
-        "seed": seed,
-        "pooling": pooling,
-        "skipped": report.skipped,
-        "skipped_tasks": skipped_tasks,
-        **({"origin": dict(origin)} if origin else {}),
-    }
+    facts: dict[str, Any] = {"stage": "finetuned", "base": weights.version, "config": asdict(config), "seed": seed}
+    facts |= {"pooling": pooling, "skipped": report.skipped, "skipped_tasks": skipped_tasks}
+    facts |= {"origin": dict(origin)} if origin else {}
     version = save_encoder(folder, model.to("cpu").eval(), tokenizer, facts)
     return TrainedEncoder(folder=folder, version=version, report=report, skipped_tasks=skipped_tasks)
 

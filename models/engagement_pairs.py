@@ -48,6 +48,11 @@ class EngagementPairs:
         """Item rows that a user chose."""
         return self.user_items[self.user_start[user] : self.user_start[user + 1]]
 
+    def parts(self) -> list[str]:
+        """All that decides what is learned from the pairs, as strings."""
+        arrays = (self.anchors, self.positives, self.users, self.weights, self.event_types)
+        return [str(array.tolist()) for array in arrays]
+
     def select(self, rows: LongArray, weights: DoubleArray) -> "EngagementPairs":
         """Some of the pairs with new weights, which are brought to a sum of 1."""
         return replace(
