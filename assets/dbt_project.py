@@ -126,7 +126,7 @@ def prepare_project(project: WarehouseProject, lake: Lake) -> Path:
     with FileLock(project.home / ".parse.lock"):
         if project.manifest.is_file() and stamp.is_file() and stamp.read_text() == fingerprint:
             return project.manifest
-        _run(project, lake, ["parse"])
+        run_dbt(project, lake, ["parse"])
         stamp.write_text(fingerprint)
     return project.manifest
 
@@ -152,7 +152,7 @@ def generate_docs(project: WarehouseProject, lake: Lake) -> Path:
         ConfigurationError: dbt failed, for instance because nothing was built yet.
     """
     prepare_project(project, lake)
-    _run(project, lake, ["docs", "generate", "--static"])
+    run_dbt(project, lake, ["docs", "generate", "--static"])
     project.docs.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(project.target / "static_index.html", project.docs / "index.html"))
 
@@ -173,10 +173,22 @@ def child_environment(project: WarehouseProject, lake: Lake, target: Path) -> di
     }
 
 
-def _run(project: WarehouseProject, lake: Lake, arguments: Sequence[str]) -> None:
+def run_dbt(project: WarehouseProject, lake: Lake, arguments: Sequence[str], *, target: Path | None = None) -> None:
+    """Run dbt to its end.
+
+    Args:
+        project: The project.
+        lake: What it works on.
+        arguments: Command line.
+        target: Folder for what dbt writes; by default that of the parsed project.
+
+    Raises:
+        ConfigurationError: dbt failed; has the end of what it said.
+    """
+    folder = target or project.target
     finished = subprocess.run(
         dbt_command(arguments),
-        env=child_environment(project, lake, project.target),
+        env=child_environment(project, lake, folder),
         cwd=project.home,
         capture_output=True,
         text=True,
@@ -184,7 +196,7 @@ def _run(project: WarehouseProject, lake: Lake, arguments: Sequence[str]) -> Non
     )
     if finished.returncode != 0:
         raise ConfigurationError(
-            f"`dbt {' '.join(arguments)}` failed in {project.source}; details in {project.target / 'dbt.log'}:\n"
+            f"`dbt {' '.join(arguments)}` failed in {project.source}; details in {folder / 'dbt.log'}:\n"
             f"{finished.stdout[-2000:]}{finished.stderr[-2000:]}"
         )
 

@@ -13,8 +13,8 @@ from dagster import AssetKey, MaterializeResult, asset
 from assets.builds import Recipe, built_version, data_as_of, last_build, recorded_build
 from assets.champion import CHAMPION, load_champion
 from assets.lake import Lake
-from assets.model_inputs import to_histories
 from assets.resources import ArtifactResource, DomainResource, LakeResource
+from models.history_frames import to_histories
 
 if TYPE_CHECKING:
     from models.interactions import Histories

@@ -132,7 +132,14 @@ def _add_file(connection: duckdb.DuckDBPyConnection, staged: StagedFile, receive
     file = staged.file
     accepted = parquet_relation(staged.accepted)
     added, days = insert_new_rows(connection, file.kind, accepted, received_at, source_file=text_literal(file.name))
-    quarantined = _insert_quarantined(connection, staged, received_at)
+    quarantined = insert_quarantined_rows(
+        connection,
+        file.kind,
+        parquet_relation(staged.quarantined),
+        received_at,
+        file_hash=text_literal(file.file_hash),
+        source_file=text_literal(file.name),
+    )
     sound = _count(connection, f"SELECT count(*) FROM {accepted}")
     span = "min(event_at)::DATE, max(event_at)::DATE" if file.kind == "events" else "NULL, NULL"
     first_day, last_day = connection.execute(f"SELECT {span} FROM {accepted}").fetchall()[0]
@@ -156,15 +163,35 @@ def _add_file(connection: duckdb.DuckDBPyConnection, staged: StagedFile, receive
     return report
 
 
-def _insert_quarantined(connection: duckdb.DuckDBPyConnection, staged: StagedFile, received_at: datetime) -> int:
+def insert_quarantined_rows(
+    connection: duckdb.DuckDBPyConnection,
+    kind: Kind,
+    quarantined: str,
+    received_at: datetime,
+    *,
+    file_hash: str,
+    source_file: str,
+    source_row: str = "source_row",
+) -> int:
+    """Insert refused rows; returns their number.
+
+    Args:
+        connection: Inside a transaction.
+        kind: Kind of the rows.
+        quarantined: SQL relation with the columns of `assets.row_staging.QUARANTINED_SCHEMA`.
+        received_at: Becomes `quarantined_at`.
+        file_hash: SQL expression of what identifies the file, or the stream.
+        source_file: SQL expression of its name.
+        source_row: SQL expression of the row's number in it.
+    """
     return _count(
         connection,
         "INSERT INTO quarantine.rows (row_id, kind, rule, column_name, value, payload, file_hash, source_file, "
         "source_row, quarantined_at, status, replayed_at) "
-        "SELECT sha256(concat_ws(':', $2::VARCHAR, $1::VARCHAR, source_row::VARCHAR, rule))[:32], $2::VARCHAR, rule, "
-        "column_name, value, payload, $1::VARCHAR, $3::VARCHAR, source_row, $4::TIMESTAMP, 'open', NULL "
-        f"FROM {parquet_relation(staged.quarantined)} ORDER BY source_row",
-        [staged.file.file_hash, staged.file.kind, staged.file.name, received_at],
+        f"SELECT sha256(concat_ws(':', $1::VARCHAR, {file_hash}, ({source_row})::VARCHAR, rule))[:32], $1::VARCHAR, "
+        f"rule, column_name, value, payload, {file_hash}, {source_file}, {source_row}, $2::TIMESTAMP, 'open', NULL "
+        f"FROM {quarantined} ORDER BY {source_row}",
+        [kind, received_at],
     )
 
 

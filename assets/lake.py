@@ -129,8 +129,8 @@ class Lake:
             for schema in sorted({table.schema for table in TABLES}):
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             for table in TABLES:
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {table.qualified_name} ({_column_sql(table)})")
-            renew_old_lists(connection, _column_sql(TOP_K))
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {table.qualified_name} ({column_sql(table)})")
+            renew_old_lists(connection, column_sql(TOP_K))
             connection.execute(_TOP_K_ITEMS_VIEW)
 
         self.data_path.mkdir(parents=True, exist_ok=True)
@@ -228,8 +228,10 @@ def append_frame(connection: duckdb.DuckDBPyConnection, table: Table, frame: pd.
     connection.unregister("appended")
 
 
-def _column_sql(table: Table) -> str:
-    return ", ".join(f'"{c.name}" {c.type}{" NOT NULL" if c.is_required else ""}' for c in table.columns)
+def column_sql(table: Table, *, with_constraints: bool = True) -> str:
+    """Column list of a `CREATE TABLE`."""
+    is_required = {column.name for column in table.columns if column.is_required and with_constraints}
+    return ", ".join(f'"{c.name}" {c.type}{" NOT NULL" if c.name in is_required else ""}' for c in table.columns)
 
 
 def _snapshot_of(connection: duckdb.DuckDBPyConnection) -> int:

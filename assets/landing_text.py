@@ -113,15 +113,18 @@ def read_json_records(lines: TextLines) -> Iterator[dict[str, object] | str]:
     """Yield the object of each line that is not blank, or why the line holds none."""
     for line in lines:
         lines.begin_record()
-        if not line.strip():
-            continue
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            # The message itself may quote the line, which may hold a user id.
-            yield f"not valid JSON at character {error.pos}"
-            continue
-        yield value if isinstance(value, dict) else f"a JSON {type(value).__name__} instead of an object"
+        if line.strip():
+            yield json_record(line)
+
+
+def json_record(text: str | bytes) -> dict[str, object] | str:
+    """The JSON object that a text is, or why it is none."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        # The message itself may quote the text, which may hold a user id.
+        return f"not valid JSON at character {error.pos}"
+    return value if isinstance(value, dict) else f"a JSON {type(value).__name__} instead of an object"
 
 
 def csv_tables(lines: TextLines, delimiter: str, names: list[str]) -> Iterator[pa.Table]:
@@ -135,10 +138,14 @@ def csv_tables(lines: TextLines, delimiter: str, names: list[str]) -> Iterator[p
 def json_tables(lines: TextLines) -> Iterator[pa.Table]:
     """Gather JSON objects into tables of text columns, one for each key in the chunk; nested values become JSON."""
     for chunk in _chunks(read_json_records(lines), lines):
-        rows = [record for record in chunk if isinstance(record, dict)]
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        cells = [{} if isinstance(record, str) else record for record in chunk]
-        yield _table({name: [_cell_text(row.get(name)) for row in cells] for name in names}, chunk)
+        yield records_table(chunk)
+
+
+def records_table(records: Sequence[dict[str, object] | str]) -> pa.Table:
+    """Objects, or why there is none, as a table of text columns, one row for each."""
+    names = list(dict.fromkeys(name for record in records if isinstance(record, dict) for name in record))
+    cells = [{} if isinstance(record, str) else record for record in records]
+    return _table({name: [_cell_text(row.get(name)) for row in cells] for name in names}, records)
 
 
 def _table(columns: dict[str, Sequence[str | None]], chunk: Sequence[object]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""From tables to arrays: the catalogue, the interaction log and the histories that models read."""
+"""From tables to arrays: the catalogue, the interaction log and the rules that models read."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -9,7 +9,7 @@ import pandas as pd
 from assets.domain import Domain
 from assets.lake import Lake
 from models.catalogue import Catalogue
-from models.interactions import PADDING, FloatArray, Histories, InteractionLog, LongArray
+from models.interactions import FloatArray, InteractionLog, LongArray
 from models.reranking import RerankRules, item_rules_from_frame
 
 
@@ -92,27 +92,6 @@ def read_event_types(lake: Lake, catalogue: Catalogue, *, splits: Collection[str
     return InteractionLog.from_frame(frame.assign(weight=codes), catalogue.item_ids).weights.astype(np.int64)
 
 
-def to_histories(frame: pd.DataFrame, catalogue: Catalogue) -> Histories:
-    """Histories as padded arrays, in the order of the frame.
-
-    Args:
-        frame: Rows of `features.user_histories`; a user without interactions has empty lists.
-        catalogue: Items that are not in it are left out.
-    """
-    lengths = frame["item_ids"].map(len).to_numpy(dtype=np.int64)
-    width = max(int(lengths.max(initial=0)), 1)
-    flat = pd.Index(catalogue.item_ids).get_indexer(pd.Index(_flat(frame["item_ids"], object)))
-    is_filled = np.arange(width)[None, :] >= (width - lengths)[:, None]
-    items = np.full((len(frame), width), PADDING, dtype=np.int32)
-    weights = np.zeros((len(frame), width), dtype=np.float32)
-    event_ats = np.zeros((len(frame), width), dtype=np.int64)
-    items[is_filled] = flat
-    weights[is_filled] = _flat(frame["weights"], np.float32)
-    event_ats[is_filled] = _flat(frame["event_ats"], "datetime64[s]").astype(np.int64)
-    segments = frame["segment"].astype(object).where(frame["segment"].notna(), "").to_numpy(dtype=object)
-    return _without_gaps(Histories(items, weights, event_ats, segments))
-
-
 RERANK_KEYS = (
     "exclude_seen",
     "max_per_category",
@@ -143,23 +122,3 @@ def rerank_rules(lake: Lake, domain: Domain) -> RerankRules:
 def seconds(moment: datetime) -> int:
     """A UTC time without a zone as seconds since 1970."""
     return int((moment - datetime(1970, 1, 1)).total_seconds())
-
-
-def _flat(lists: pd.Series, kind: object) -> np.ndarray:
-    parts = [np.asarray(values, dtype=kind) for values in lists]  # type: ignore[call-overload]
-    return np.concatenate(parts) if parts else np.array([], dtype=kind)  # type: ignore[call-overload]
-
-
-def _without_gaps(histories: Histories) -> Histories:
-    """Push items that are left of an item outside the catalogue to the right, so that padding is on the left."""
-    is_padding = histories.items == PADDING
-    if not (is_padding[:, 1:] & ~is_padding[:, :-1]).any():
-        return histories
-    order = np.argsort(~is_padding, axis=1, kind="stable")
-    is_empty = np.take_along_axis(is_padding, order, axis=1)
-    return Histories(
-        np.take_along_axis(histories.items, order, axis=1),
-        np.where(is_empty, 0, np.take_along_axis(histories.weights, order, axis=1)).astype(np.float32),
-        np.where(is_empty, 0, np.take_along_axis(histories.event_ats, order, axis=1)),
-        histories.segments,
-    )

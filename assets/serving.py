@@ -20,9 +20,10 @@ from assets.domain import Domain
 from assets.index import INDEX, load_index
 from assets.lake import Lake
 from assets.list_blocks import write_list_block
-from assets.model_inputs import RERANK_KEYS, rerank_rules, seconds, to_histories
+from assets.model_inputs import RERANK_KEYS, rerank_rules, seconds
 from assets.resources import ArtifactResource, DomainResource, LakeResource
 from assets.scratch import scratch_folder
+from models.nearline import ListMaker
 
 if TYPE_CHECKING:
     from models.pipeline import RerankRules
@@ -79,12 +80,46 @@ FROM read_parquet(?)
 """
 
 
+# Lists of users with events that wait for the warehouse.
+_AHEAD = """
+SELECT DISTINCT l.user_id FROM serving.top_k AS l
+JOIN raw.events AS e ON e.user_id = l.user_id AND e.event_day IN (SELECT event_day FROM ops.pending_days)
+WHERE l.surface = ? AND l.lane = 'nearline'
+"""
+
+
 class TopKConfig(Config):
     """Run configuration of `top_k`."""
 
     scope: str = Field(
         default="all", pattern="^(all|touched)$", description="all users, or those whose history has changed"
     )
+
+
+@dataclass(frozen=True)
+class ListFacts:
+    """What lists that were made together have in common; the columns of `serving.top_k` in the order of `_INSERT`."""
+
+    surface: str
+    model_version: str
+    index_version: str
+    input_snapshot: int
+    generated_at: datetime
+    expires_at: datetime
+    lane: Lane
+
+    @classmethod
+    def of(cls, server: "Server", *, input_snapshot: int, as_of: datetime, lane: Lane) -> "ListFacts":
+        """Facts of lists that a server makes."""
+        return cls(
+            surface=server.domain.surface,
+            model_version=server.model_version,
+            index_version=server.index_version,
+            input_snapshot=input_snapshot,
+            generated_at=as_of,
+            expires_at=as_of + timedelta(hours=server.domain.list_ttl_hours),
+            lane=lane,
+        )
 
 
 @dataclass(frozen=True)
@@ -124,17 +159,12 @@ class Server:
         Returns:
             Frame `user_id, rank, item_id, score, source, reason, contributions, propensity`.
         """
-        from models.pipeline import recommend
+        return self.maker.lists(histories, as_of=seconds(as_of))
 
-        return recommend(
-            self.recommender,
-            self.index,
-            to_histories(histories, self.recommender.catalogue),
-            histories["user_id"].to_numpy(dtype=object),
-            self.rules,
-            top_k=self.domain.top_k,
-            as_of=seconds(as_of),
-        )
+    @property
+    def maker(self) -> ListMaker:
+        """What makes the lists, without names and versions."""
+        return ListMaker(self.recommender, self.index, self.rules, self.domain.top_k)
 
 
 @asset(
@@ -196,7 +226,9 @@ def publish_lists(
 ) -> int:
     """Make and publish lists, of all users or of some, in one transaction.
 
-    Readers see all old or all new lists. With all users, lists of users who are gone are removed.
+    Readers see all old or all new lists. With all users, lists of users who are gone are removed. A list of the
+    nearline lane that knows of events which no build of the warehouse has seen yet is left as it is: it is ahead, and
+    the nearline lane makes it again with the new model.
 
     Args:
         lake: Where histories are read and lists written.
@@ -215,22 +247,43 @@ def publish_lists(
         for begin in range(0, len(users), USERS_PER_BLOCK):
             block = users.iloc[begin : begin + USERS_PER_BLOCK]
             write_list_block(block, server.lists(block, as_of=as_of), folder / f"{begin:09d}.parquet")
-        surface = server.domain.surface
-        values = [
-            surface,
-            server.model_version,
-            server.index_version,
-            input_snapshot,
-            as_of,
-            as_of + timedelta(hours=server.domain.list_ttl_hours),
-            lane,
-            str(folder / "*.parquet"),
-        ]
+        files = str(folder / "*.parquet")
+        made = ListFacts.of(server, input_snapshot=input_snapshot, as_of=as_of, lane=lane)
 
         def publish(connection: duckdb.DuckDBPyConnection) -> None:
-            chosen = "" if user_ids is None else "AND user_id IN (SELECT unnest(?))"
-            connection.execute(f"DELETE FROM serving.top_k WHERE surface = ? {chosen}", [surface, *parameters])
-            if len(users):
-                connection.execute(_INSERT, values)
+            ahead = _users_ahead(connection, made.surface)
+            chosen = None if user_ids is None else sorted(set(user_ids) - set(ahead))
+            replace_lists(connection, made, files if len(users) else None, user_ids=chosen, kept=ahead)
 
         return lake.write(publish, message=f"{lane} lists of {len(users)} users").snapshot
+
+
+def replace_lists(
+    connection: duckdb.DuckDBPyConnection,
+    made: ListFacts,
+    files: str | None,
+    *,
+    user_ids: Sequence[str] | None,
+    kept: Sequence[str] = (),
+) -> None:
+    """Put lists in the place of those that users had.
+
+    Args:
+        connection: Inside a transaction.
+        made: What all the lists have in common.
+        files: Glob of Parquet files of `assets.list_blocks`; None where there are no new lists.
+        user_ids: Users whose old lists go; all when None.
+        kept: Users whose old lists stay, whatever the files hold.
+    """
+    chosen, parameters = (
+        ("", []) if user_ids is None else ("AND user_id IN (SELECT unnest(?::VARCHAR[]))", [list(user_ids)])
+    )
+    excluded = "user_id NOT IN (SELECT unnest(?::VARCHAR[]))"
+    old = f"DELETE FROM serving.top_k WHERE surface = ? {chosen} AND {excluded}"
+    connection.execute(old, [made.surface, *parameters, list(kept)])
+    if files is not None:
+        connection.execute(f"{_INSERT} WHERE {excluded}", [*vars(made).values(), files, list(kept)])
+
+
+def _users_ahead(connection: duckdb.DuckDBPyConnection, surface: str) -> list[str]:
+    return [user for (user,) in connection.execute(_AHEAD, [surface]).fetchall()]

@@ -3,11 +3,16 @@
 FreshetError
 ├── ConfigurationError        a setting, domain file or mapping is missing or wrong
 ├── SourceError               a source file cannot be used as a whole
+│   ├── SourceUnavailableError  a stream does not answer; tried again
 │   ├── UnreadableFileError   cannot be opened, decoded or decompressed
 │   └── MissingColumnError    a needed column is absent; names what exists and the nearest guess
 ├── LakeError                 the lakehouse refused a read or a write
 │   ├── LakeLockedError       another process held the write lock for too long
 │   └── LakeFullError         the disk under the lake is full; nothing was committed
+├── NearlineError             a nearline batch cannot be committed as it is
+│   ├── PositionMovedError    another worker has read on in this source
+│   ├── LeaseLostError        another worker leads now
+│   └── StaleStateError       the lake knew events that the step did not know of
 ├── DataError                 the data cannot support what was asked (no items, no users, nothing to rank)
 ├── WeightsError              encoder weights are missing, corrupt or not the ones expected
 ├── NotFittedError            a model was used before it was fitted or loaded
@@ -30,6 +35,10 @@ class SourceError(FreshetError):
     """A source file cannot be used as a whole."""
 
 
+class SourceUnavailableError(SourceError):
+    """A stream does not answer; what was committed stays, and the rest is read once it does."""
+
+
 class UnreadableFileError(SourceError):
     """A file cannot be opened, decoded or decompressed."""
 
@@ -48,6 +57,22 @@ class LakeLockedError(LakeError):
 
 class LakeFullError(LakeError):
     """The disk under the lake is full; the transaction was rolled back."""
+
+
+class NearlineError(FreshetError):
+    """A nearline batch cannot be committed as it is; nothing of it was written."""
+
+
+class PositionMovedError(NearlineError):
+    """Another worker has read on in this source."""
+
+
+class LeaseLostError(NearlineError):
+    """Another worker leads now."""
+
+
+class StaleStateError(NearlineError):
+    """The lake knew events that the step did not know of."""
 
 
 class DataError(FreshetError):

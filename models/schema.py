@@ -15,6 +15,7 @@ from models.schema_features import (
     USER_HISTORIES,
 )
 from models.schema_marts import MARTS
+from models.schema_nearline import LIST_FRESHNESS, NEARLINE_POSITIONS
 from models.schema_raw import (
     OPS_BUILDS,
     OPS_FILES,
@@ -34,7 +35,9 @@ __all__ = [
     "ITEM_POPULARITY",
     "ITEM_RULES",
     "ITEM_TEXTS",
+    "LIST_FRESHNESS",
     "MARTS",
+    "NEARLINE_POSITIONS",
     "OPS_BUILDS",
     "OPS_FILES",
     "OPS_PENDING_DAYS",
@@ -79,6 +82,6 @@ TABLES = (
     RAW_EVENTS, RAW_ITEMS, RAW_USERS, RAW_EVENT_TYPES, RAW_DOMAIN_RULES,
     OPS_FILES, OPS_PENDING_DAYS, OPS_BUILDS, QUARANTINE_ROWS,
     ITEM_TEXTS, USER_HISTORIES, TRAINING_INTERACTIONS, ITEM_EMBEDDINGS, ITEM_POPULARITY, ITEM_COOCCURRENCE,
-    TOP_K, ITEM_RULES,
+    TOP_K, ITEM_RULES, NEARLINE_POSITIONS, LIST_FRESHNESS,
 )  # fmt: skip
 """Every table that Python code writes."""

@@ -6,7 +6,20 @@ from collections.abc import Sequence
 import typer
 
 from models.errors import FreshetError
-from orchestration.commands import demo, doctor, evaluate, load, prepare, quarantine, run, search, status, top_k, up
+from orchestration.commands import (
+    demo,
+    doctor,
+    evaluate,
+    load,
+    nearline,
+    prepare,
+    quarantine,
+    run,
+    search,
+    status,
+    top_k,
+    up,
+)
 from orchestration.commands.console import Exit, err
 
 EPILOG = (
@@ -34,6 +47,7 @@ app.command()(search.search)
 app.command()(status.status)
 app.add_typer(quarantine.app, name="quarantine")
 app.command()(up.up)
+app.command()(nearline.nearline)
 app.command()(doctor.doctor)
 app.command()(prepare.prepare)
 

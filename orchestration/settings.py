@@ -55,6 +55,21 @@ class Settings(BaseSettings):
     )
     lock_timeout_s: float = Field(120.0, gt=0, description="How long a writer waits for the lake's lock.")
     memory_limit: str = Field("2GB", description="Memory of one DuckDB connection; beyond it, it spills to disk.")
+    nearline_memory_mb: int = Field(
+        256, ge=1, description="Memory for what the nearline worker keeps of users, in MiB."
+    )
+    nearline_max_rows: int = Field(5_000, ge=1, description="Most rows of a stream that one nearline batch takes.")
+    nearline_max_file_mb: int = Field(
+        64, ge=1, description="Landing files above this size are left to the batch lane, in MiB."
+    )
+    nearline_redis_url: SecretStr = Field(
+        SecretStr(""), description="redis://… of a Redis stream of events for the nearline worker; default: none."
+    )
+    nearline_redis_stream: str = Field("events", description="Name of that stream.")
+    nearline_kafka: str = Field(
+        "", description="Bootstrap servers of a Kafka cluster with events for the nearline worker; default: none."
+    )
+    nearline_kafka_topic: str = Field("events", description="Topic on that cluster.")
     alert_urls: list[SecretStr] = Field(
         default_factory=list, description="Apprise URLs for alerts as a JSON list; always also a local file."
     )

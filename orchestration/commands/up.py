@@ -44,7 +44,7 @@ def up(
     if "ui_url" not in settings.model_fields_set:
         # Links in alerts lead to where the UI is.
         environment["FRESHET_UI_URL"] = f"http://{host}:{port}"
-    with _stop_signal() as stop, ChildProcesses(settings.root / "logs", environment) as children:
+    with stop_signal() as stop, ChildProcesses(settings.root / "logs", environment) as children:
         with console.status("starting") as status:
             for service in services:
                 children.start(service)
@@ -125,7 +125,7 @@ def _check_ports(host: str, ports: dict[str, int]) -> None:
 
 
 @contextmanager
-def _stop_signal() -> Iterator[Event]:
+def stop_signal() -> Iterator[Event]:
     """An event that Ctrl-C and SIGTERM set, even where a shell started this process with SIGINT ignored."""
     stop = Event()
 

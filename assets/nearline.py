@@ -1,0 +1,293 @@
+"""The nearline lane: rows of a source become rows of the lake and new lists of the users they touch.
+
+The worker and the sensor's job both hold one `NearlineLane`; the step itself is `models.nearline.advance`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from assets.domain import Domain
+from assets.features import HISTORY_LENGTH
+from assets.ingest_commit import StagedFile
+from assets.lake import Lake
+from assets.list_blocks import write_list_block
+from assets.model_inputs import seconds
+from assets.nearline_commit import NewLists, RowCounts, StagedDelivery, commit_batch, list_files
+from assets.nearline_watch import LakeWatch, Loaded
+from assets.row_staging import stage_rows
+from assets.scratch import scratch_folder
+from assets.serving import USERS_PER_BLOCK, ListFacts
+from assets.streams.contract import Delivery
+from assets.warehouse_sql import EVENT_COLUMNS
+from models.errors import StaleStateError
+from models.nearline import RebuiltDays, Step, advance
+from quality.row_rules import RuleContext
+
+STAGES = ("polled", "staged", "loaded", "advanced", "committed", "remembered")
+"""Boundaries that a batch passes, in order; `NearlineLane.process` tells of each but the first."""
+
+
+RENEWED_BESIDE, RENEWED_ALONE = 32, 512
+"""Most users without new events whose lists one batch renews, beside those with events and alone."""
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What one batch did."""
+
+    source: str
+    counts: RowCounts
+    users: int
+    """Users whose lists were renewed."""
+    snapshot: int
+    model_version: str
+    index_version: str
+    as_of: datetime
+    committed_at: datetime
+    event_lags: tuple[float, ...]
+    """Seconds from the latest event of each touched user to the commit."""
+    arrival_lags: tuple[float, ...]
+    """Seconds from the arrival of the first event of each touched user to the commit."""
+
+
+@dataclass(frozen=True)
+class _Touched:
+    """New rows of a batch and whom they touch."""
+
+    events: pd.DataFrame
+    """`EVENT_COLUMNS` and `arrived_at` of the new events."""
+    pairs: pd.DataFrame
+    """`user_id, event_day` of these."""
+    user_ids: tuple[str, ...]
+    """All users whose lists are to be made."""
+
+
+class NearlineLane:
+    """Takes deliveries in, one after another; holds the model, the index and the hot state between them."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        domain: Domain,
+        watch: LakeWatch,
+        key: str,
+        *,
+        now: Callable[[], datetime],
+        on_stage: Callable[[str], None] | None = None,
+    ) -> None:
+        """Begin with nothing loaded; `watch.refresh` loads.
+
+        Args:
+            lake: The lake.
+            domain: The domain whose rules and surface count.
+            watch: Model, index and hot state, kept in step with what others write.
+            key: Key of the pseudonyms.
+            now: Clock of the edge, UTC without a zone.
+            on_stage: Told of each boundary within a batch.
+        """
+        self._lake = lake
+        self._domain = domain
+        self._watch = watch
+        self._key = key
+        self._now = now
+        self._on_stage = on_stage or (lambda stage: None)
+
+    def process(self, delivery: Delivery | None, *, received_at: datetime, epoch: int) -> BatchReport:
+        """Take one delivery in, and renew the lists that others have left to this lane.
+
+        Args:
+            delivery: Rows of a source; None only renews.
+            received_at: The present moment, which row rules compare with; UTC without a zone.
+            epoch: Term of this leader.
+
+        Raises:
+            NearlineError: nothing was written, see its classes.
+            LakeError: the lake cannot be written.
+        """
+        loaded = self._watch.refresh()
+        renewed = self._watch.take_left(RENEWED_BESIDE if delivery else RENEWED_ALONE)
+        try:
+            return self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=False)
+        except StaleStateError:
+            self._watch.states.forget()
+            return self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=True)
+        except BaseException:
+            self._watch.leave(renewed)
+            raise
+
+    def _attempt(
+        self,
+        loaded: Loaded,
+        delivery: Delivery | None,
+        renewed: tuple[str, ...],
+        received_at: datetime,
+        epoch: int,
+        *,
+        from_lake: bool,
+    ) -> BatchReport:
+        with scratch_folder(self._lake.staging_path) as folder:
+            staged = self._stage(delivery, folder, received_at)
+            self._on_stage("staged")
+            touched = self._touched(staged, renewed, from_lake=from_lake)
+            self._on_stage("loaded")
+            as_of = max([self._watch.as_of, *(day + timedelta(days=1) for day in touched.events["event_day"])])
+            committed: list[datetime] = []
+            steps = self._advance(loaded, touched, as_of, folder)
+            self._on_stage("advanced")
+            lists = self._lists(loaded, delivery, touched, as_of, folder)
+            work = commit_batch(
+                None if staged is None else _expecting(staged, len(touched.events)),
+                lists,
+                epoch=epoch,
+                received_at=received_at,
+                now=lambda: _kept(committed, self._now()),
+            )
+            source = delivery.source if delivery else "renewal"
+            written = self._lake.write(work, message=f"nearline lists of {len(touched.user_ids)} users from {source}")
+        self._on_stage("committed")
+        self._remember(touched, steps, written.snapshot, as_of)
+        self._on_stage("remembered")
+        at = committed[-1] if committed else self._now()
+        return _report(loaded, lists, source, written.value, written.snapshot, as_of, at)
+
+    def _stage(self, delivery: Delivery | None, folder: Path, received_at: datetime) -> StagedDelivery | None:
+        if delivery is None:
+            return None
+        context = RuleContext(received_at, frozenset(self._domain.event_weights), self._domain.item_id_pattern)
+        rows = stage_rows("events", delivery.cells, context, first_row=1, key=self._key)
+        file = None
+        if delivery.file is not None:
+            # Not in the folder of the lists, which is read as a whole.
+            (folder / "rows").mkdir()
+            accepted, refused = folder / "rows" / "accepted.parquet", folder / "rows" / "refused.parquet"
+            pq.write_table(rows.accepted, accepted)
+            pq.write_table(rows.quarantined, refused)
+            file = StagedFile(delivery.file, accepted, refused, len(delivery.numbers))
+        return StagedDelivery(delivery, rows, file, 0)
+
+    def _touched(self, staged: StagedDelivery | None, renewed: tuple[str, ...], *, from_lake: bool) -> _Touched:
+        events = _events_of(staged)
+        pairs = _pairs(events)
+        states, snapshot = self._watch.states, self._watch.snapshot
+        states.load(pairs, user_ids=renewed, snapshot=snapshot)
+        known = set(states.events(pairs)["event_id"])
+        if from_lake and len(events):
+            known |= _known_ids(self._lake, events, snapshot)
+        fresh = events[~events["event_id"].isin(known)]
+        return _Touched(fresh, _pairs(fresh), tuple(sorted({*fresh["user_id"], *renewed})))
+
+    def _advance(self, loaded: Loaded, touched: _Touched, as_of: datetime, folder: Path) -> list["_Done"]:
+        """One step for each block of users; writes their lists."""
+        done = []
+        for number, users in enumerate(_blocks(touched.user_ids)):
+            pairs = touched.pairs[touched.pairs["user_id"].isin(users)]
+            fresh = touched.events[touched.events["user_id"].isin(users)]
+            events = pd.concat([self._watch.states.events(pairs), fresh[list(EVENT_COLUMNS)]], ignore_index=True)
+            rebuilt = self._watch.rules.interactions(events)
+            step = advance(
+                loaded.server.maker,
+                self._watch.states.state(users),
+                RebuiltDays(pairs, rebuilt, {}),
+                users=users,
+                history_length=HISTORY_LENGTH,
+                as_of=seconds(as_of),
+            )
+            if len(step.histories):
+                write_list_block(step.histories, step.lists, folder / f"{number:06d}.parquet")
+            done.append(_Done(step, pairs, events))
+        return done
+
+    def _lists(
+        self, loaded: Loaded, delivery: Delivery | None, touched: _Touched, as_of: datetime, folder: Path
+    ) -> NewLists | None:
+        if not touched.user_ids:
+            return None
+        made = ListFacts.of(loaded.server, input_snapshot=self._watch.snapshot, as_of=as_of, lane="nearline")
+        files = list_files(folder) if any(folder.glob("*.parquet")) else None
+        by_user = touched.events.groupby("user_id", as_index=False)
+        freshness = by_user.agg(
+            events=("event_id", "size"), event_at=("event_at", "max"), arrived_at=("arrived_at", "min")
+        ).assign(surface=made.surface, source=delivery.source if delivery else "renewal")
+        return NewLists(made, files, touched.user_ids, freshness)
+
+    def _remember(self, touched: _Touched, steps: list["_Done"], snapshot: int, as_of: datetime) -> None:
+        for done in steps:
+            self._watch.states.put(done.step, done.pairs, done.events)
+        self._watch.states.shrink()
+        self._watch.written(snapshot, as_of)
+
+
+@dataclass(frozen=True)
+class _Done:
+    step: Step
+    pairs: pd.DataFrame
+    events: pd.DataFrame
+
+
+def _events_of(staged: StagedDelivery | None) -> pd.DataFrame:
+    """The sound rows of a delivery as `EVENT_COLUMNS` and `arrived_at`, the first of each event."""
+    if staged is None:
+        empty = {name: pd.Series([], dtype=object) for name in (*EVENT_COLUMNS, "arrived_at")}
+        return pd.DataFrame(empty).astype({name: "datetime64[us]" for name in ("event_at", "event_day", "arrived_at")})
+    names = [name for name in EVENT_COLUMNS if name != "event_day"]
+    frame = staged.rows.accepted.select([*names, "source_row"]).to_pandas()
+    arrived = pd.Series(staged.delivery.arrived_at, dtype="datetime64[us]")
+    frame["event_day"] = frame["event_at"].dt.floor("D")
+    frame["arrived_at"] = arrived.iloc[frame["source_row"].to_numpy() - 1].to_numpy()
+    frame["source_order"] = frame["source_order"].astype("Int64")
+    distinct: pd.DataFrame = frame.drop(columns="source_row").drop_duplicates("event_id", ignore_index=True)
+    return distinct
+
+
+def _pairs(events: pd.DataFrame) -> pd.DataFrame:
+    return events[["user_id", "event_day"]].drop_duplicates(ignore_index=True)
+
+
+def _known_ids(lake: Lake, events: pd.DataFrame, snapshot: int) -> set[str]:
+    sql = "SELECT event_id FROM raw.events WHERE event_id IN (SELECT unnest(?::VARCHAR[]))"
+    return set(lake.frame(sql, [events["event_id"].tolist()], snapshot=snapshot)["event_id"])
+
+
+def _blocks(user_ids: tuple[str, ...]) -> Iterator[list[str]]:
+    for begin in range(0, len(user_ids), USERS_PER_BLOCK):
+        yield list(user_ids[begin : begin + USERS_PER_BLOCK])
+
+
+def _expecting(staged: StagedDelivery, new_events: int) -> StagedDelivery:
+    return StagedDelivery(staged.delivery, staged.rows, staged.file, new_events)
+
+
+def _kept(moments: list[datetime], moment: datetime) -> datetime:
+    moments.append(moment)
+    return moment
+
+
+def _report(
+    loaded: Loaded,
+    lists: NewLists | None,
+    source: str,
+    counts: RowCounts,
+    snapshot: int,
+    as_of: datetime,
+    committed_at: datetime,
+) -> BatchReport:
+    fresh = None if lists is None else lists.freshness
+    lags = [] if fresh is None else (committed_at - fresh["event_at"]).dt.total_seconds().tolist()
+    waits = [] if fresh is None else (committed_at - fresh["arrived_at"]).dt.total_seconds().tolist()
+    return BatchReport(
+        source=source,
+        counts=counts,
+        users=0 if lists is None else len(lists.user_ids),
+        snapshot=snapshot,
+        model_version=loaded.server.model_version,
+        index_version=loaded.server.index_version,
+        as_of=as_of,
+        committed_at=committed_at,
+        event_lags=tuple(lags),
+        arrival_lags=tuple(waits),
+    )

@@ -1,0 +1,228 @@
+"""One transaction for each batch of the nearline lane: its rows, how far the source was read, and the new lists.
+
+Either all of it is in the lake or nothing. The position must be where the batch began and the leader must still lead;
+so what a killed or superseded worker had half done is done once, by whoever comes next.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from assets.ingest_commit import StagedFile, commit_file, insert_new_rows, insert_quarantined_rows
+from assets.lake import append_frame
+from assets.row_staging import StagedRows
+from assets.serving import ListFacts, replace_lists
+from assets.streams.contract import Delivery
+from models.errors import LeaseLostError, PositionMovedError, StaleStateError
+from models.nearline import Position
+from models.schema import LIST_FRESHNESS, NEARLINE_POSITIONS
+
+_ORIGIN = ("origin_file", "origin_row", "origin_hash")
+
+
+@dataclass(frozen=True)
+class NewLists:
+    """Lists of the touched users, ready to be written."""
+
+    made: ListFacts
+    files: str | None
+    """Glob of their Parquet files; None where nobody gets a list."""
+
+    user_ids: tuple[str, ...]
+    """Users whose old lists go."""
+
+    freshness: pd.DataFrame
+    """Columns of `ops.list_freshness` but `committed_at`."""
+
+
+@dataclass(frozen=True)
+class StagedDelivery:
+    """A delivery after the row rules."""
+
+    delivery: Delivery
+    rows: StagedRows
+    file: StagedFile | None
+    """Where the delivery is a landing file."""
+
+    new_events: int
+    """How many rows the step took for new."""
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """What became of the rows of a batch; `rows_in` is the sum of the other three."""
+
+    rows_in: int
+    accepted: int
+    quarantined: int
+    duplicate: int
+    days_touched: tuple[date, ...] = ()
+
+
+def commit_batch(
+    staged: StagedDelivery | None,
+    lists: NewLists | None,
+    *,
+    epoch: int,
+    received_at: datetime,
+    now: Callable[[], datetime],
+) -> Callable[[duckdb.DuckDBPyConnection], RowCounts]:
+    """The work of `Lake.write` for one batch.
+
+    Args:
+        staged: The rows; None for a batch that only renews lists.
+        lists: The lists; None where the rows touch nobody.
+        epoch: Term of this leader.
+        received_at: Moment of reception, UTC without a zone.
+        now: Clock of the edge, asked once before the commit.
+
+    Raises:
+        PositionMovedError: another worker has committed these rows.
+        LeaseLostError: a leader of a later term has committed.
+        StaleStateError: raw had rows that the step took for new, or the other way round.
+    """
+
+    def work(connection: duckdb.DuckDBPyConnection) -> RowCounts:
+        counts = RowCounts(0, 0, 0, 0)
+        if staged is not None:
+            counts = _add_rows(connection, staged, epoch, received_at)
+            if counts.accepted != staged.new_events:
+                raise StaleStateError(
+                    f"{staged.delivery.source}: the step took {staged.new_events} rows for new, raw took "
+                    f"{counts.accepted}; nothing was written, the batch is to be made again from the lake"
+                )
+        if lists is not None:
+            replace_lists(connection, lists.made, lists.files, user_ids=lists.user_ids)
+            append_frame(connection, LIST_FRESHNESS, lists.freshness.assign(committed_at=now()))
+        return counts
+
+    return work
+
+
+def read_positions(connection: duckdb.DuckDBPyConnection, source: str) -> Position:
+    """How far each partition of a source was read."""
+    sql = "SELECT partition, position FROM ops.nearline_positions WHERE source = ?"
+    return dict(connection.execute(sql, [source]).fetchall())
+
+
+def origin_of(source: str, partition: str) -> str:
+    """Name of a partition, as rows carry it."""
+    return f"{source}/{partition}" if partition else source
+
+
+def _add_rows(
+    connection: duckdb.DuckDBPyConnection, staged: StagedDelivery, epoch: int, received_at: datetime
+) -> RowCounts:
+    if staged.file is not None:
+        report = commit_file(staged.file, received_at)(connection)
+        if report is None:
+            raise PositionMovedError(f"{staged.file.file.name}: another process has ingested it")
+        return RowCounts(
+            report.rows_in, report.rows_accepted, report.rows_quarantined, report.rows_duplicate, report.days_touched
+        )
+    delivery = staged.delivery
+    connection.register("accepted_rows", _with_origin(staged.rows.accepted, delivery))
+    connection.register("refused_rows", _with_origin(staged.rows.quarantined, delivery))
+    added, days = insert_new_rows(
+        connection, "events", "accepted_rows", received_at, source_file="origin_file", source_row="origin_row"
+    )
+    refused = insert_quarantined_rows(
+        connection,
+        "events",
+        "refused_rows",
+        received_at,
+        file_hash="origin_hash",
+        source_file="origin_file",
+        source_row="origin_row",
+    )
+    by_origin = "SELECT origin_file, count(*) FROM accepted_rows SEMI JOIN fresh USING (source_row) GROUP BY ALL"
+    accepted = dict(connection.execute(by_origin).fetchall())
+    _move_positions(connection, staged, accepted, epoch, received_at)
+    return RowCounts(len(delivery.numbers), added, refused, len(delivery.numbers) - added - refused, days)
+
+
+def _move_positions(
+    connection: duckdb.DuckDBPyConnection,
+    staged: StagedDelivery,
+    accepted: Mapping[str, int],
+    epoch: int,
+    received_at: datetime,
+) -> None:
+    delivery = staged.delivery
+    rows_in = Counter(delivery.origins)
+    refused = Counter(delivery.origins[row - 1] for row in staged.rows.quarantined["source_row"].to_pylist())
+    rows = []
+    for partition, position in delivery.after.items():
+        before = _checked_row(connection, delivery, partition, epoch)
+        origin = origin_of(delivery.source, partition)
+        taken, bad = accepted.get(origin, 0), refused[origin]
+        rows.append(
+            {
+                "source": delivery.source,
+                "partition": partition,
+                "position": position,
+                "epoch": epoch,
+                "rows_in": before[0] + rows_in[origin],
+                "rows_accepted": before[1] + taken,
+                "rows_quarantined": before[2] + bad,
+                "rows_duplicate": before[3] + rows_in[origin] - taken - bad,
+                "updated_at": received_at,
+            }
+        )
+    connection.execute(
+        "DELETE FROM ops.nearline_positions WHERE source = ? AND partition IN (SELECT unnest(?))",
+        [delivery.source, list(delivery.after)],
+    )
+    append_frame(connection, NEARLINE_POSITIONS, pd.DataFrame(rows))
+
+
+def _checked_row(
+    connection: duckdb.DuckDBPyConnection, delivery: Delivery, partition: str, epoch: int
+) -> tuple[int, int, int, int]:
+    """Row counts so far of a partition that stands where the delivery began."""
+    found = connection.execute(
+        "SELECT position, epoch, rows_in, rows_accepted, rows_quarantined, rows_duplicate FROM ops.nearline_positions "
+        "WHERE source = ? AND partition = ?",
+        [delivery.source, partition],
+    ).fetchall()
+    position, last_epoch, *counts = found[0] if found else (None, epoch, 0, 0, 0, 0)
+    if last_epoch > epoch:
+        raise LeaseLostError(
+            f"{origin_of(delivery.source, partition)}: a worker of term {last_epoch} has taken over from this one of "
+            f"term {epoch}; it goes on, this one stops"
+        )
+    if position != delivery.before.get(partition):
+        raise PositionMovedError(
+            f"{origin_of(delivery.source, partition)}: read on from {delivery.before.get(partition)}, but the lake is "
+            f"at {position}; the source is to be read again from there"
+        )
+    first, second, third, fourth = counts
+    return first, second, third, fourth
+
+
+def _with_origin(rows: pa.Table, delivery: Delivery) -> pa.Table:
+    """Rows with the columns `_ORIGIN`; their `source_row` is their place in the delivery, from 1."""
+    from hashlib import sha256
+
+    places = [row - 1 for row in rows["source_row"].to_pylist()]
+    origins = [delivery.origins[place] for place in places]
+    hashes = {origin: sha256(origin.encode()).hexdigest() for origin in set(origins)}
+    columns = (
+        pa.array(origins, pa.string()),
+        pa.array([delivery.numbers[place] for place in places], pa.int64()),
+        pa.array([hashes[origin] for origin in origins], pa.string()),
+    )
+    for name, values in zip(_ORIGIN, columns, strict=True):
+        rows = rows.append_column(name, values)
+    return rows
+
+
+def list_files(folder: Path) -> str:
+    """Glob of the list blocks in a folder."""
+    return str(folder / "*.parquet")

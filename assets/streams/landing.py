@@ -1,0 +1,131 @@
+"""Landing files as a source of the nearline lane: one file is one delivery, its record in `ops.files` its position."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from assets.lake import Lake
+from assets.landing_reader import read_tables
+from assets.landing_zone import LandingFile, LandingZone
+from assets.streams.contract import Delivery
+from models.errors import SourceError
+from models.nearline import Position
+from quality.landing_columns import LANDING_COLUMNS, REQUIRED_COLUMNS, ROW_ERROR
+
+NAME = "landing"
+
+
+class LandingSource:
+    """New complete event files of a landing zone, in the order of their names."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        lake: Lake,
+        landing: Path,
+        *,
+        settle_seconds: float,
+        max_bytes: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Watch a landing zone.
+
+        Args:
+            lake: Knows which files were read.
+            landing: Folder with `events/`.
+            settle_seconds: How long a file must have been left alone.
+            max_bytes: Larger files are left to the batch lane.
+            clock: The present moment, UTC without a zone.
+        """
+        self._lake = lake
+        self._zone = LandingZone(landing)
+        self._settle = settle_seconds
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._known: set[str] = set()
+        self._done: dict[Path, tuple[int, int]] = {}
+        """Size and time of files that need no second look."""
+        self.too_large: set[str] = set()
+        self.rejected: dict[str, str] = {}
+        """Reason by name of files that were moved to `rejected/`."""
+
+    def resume(self, position: Position) -> None:
+        """Ask the lake anew which files it has."""
+        self._known = set(self._lake.frame("SELECT file_hash FROM ops.files WHERE kind = 'events'")["file_hash"])
+        self._done.clear()
+
+    def poll(self, max_rows: int, timeout_s: float) -> Delivery | None:
+        """The first new complete file; returns at once."""
+        for path in self._zone.candidates("events"):
+            facts = _facts(path)
+            if facts is None or self._done.get(path) == facts:
+                continue
+            try:
+                delivery = self._read(path, facts)
+            except SourceError as error:
+                self.rejected[path.name] = str(error)
+                self._zone.reject("events", path, error)
+                continue
+            if delivery is not None:
+                return delivery
+        return None
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Look at the file no more."""
+        assert delivery.file is not None
+        self._known.add(delivery.file.file_hash)
+        self._done[delivery.file.path] = (delivery.file.size, delivery.file.modified_ns)
+
+    def backlog(self) -> int:
+        """Files that were not looked at, or not committed."""
+        return sum(self._done.get(path) != _facts(path) for path in self._zone.candidates("events"))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _read(self, path: Path, facts: tuple[int, int]) -> Delivery | None:
+        if facts[0] > self._max_bytes:
+            self.too_large.add(path.name)
+            self._done[path] = facts
+            return None
+        file = self._zone.inspect("events", path, now=self._clock(), settle_seconds=self._settle)
+        if file is None:
+            return None
+        if file.file_hash in self._known:
+            self._done[path] = facts
+            return None
+        tables = list(read_tables(path, required=REQUIRED_COLUMNS["events"]))
+        return None if file.has_changed() else _delivery(file, tables)
+
+
+def _delivery(file: LandingFile, tables: list[pa.Table]) -> Delivery:
+    cells = pa.concat_tables(tables, promote_options="default") if tables else _no_rows()
+    expected = {*LANDING_COLUMNS["events"], ROW_ERROR}
+    count = cells.num_rows
+    arrived = datetime.fromtimestamp(file.modified_ns / 1e9, UTC).replace(tzinfo=None)
+    return Delivery(
+        source=NAME,
+        cells=cells,
+        origins=(file.name,) * count,
+        numbers=tuple(range(1, count + 1)),
+        arrived_at=(arrived,) * count,
+        before={},
+        after={},
+        file=file,
+        ignored_columns=tuple(name for name in cells.column_names if name not in expected),
+    )
+
+
+def _no_rows() -> pa.Table:
+    return pa.table({name: pa.array([], pa.string()) for name in REQUIRED_COLUMNS["events"]})
+
+
+def _facts(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns

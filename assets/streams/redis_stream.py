@@ -1,0 +1,129 @@
+"""Redis Streams as a source of the nearline lane.
+
+Entries are read in order after the id that the lake keeps, not through a consumer group: a group hands each entry to
+one reader, so a second worker started by mistake would take entries from the first. The group `freshet` only follows
+behind, so that Redis' own tools show the lag, and trimming by it is safe.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from assets.landing_text import json_record, records_table
+from assets.streams.contract import Delivery
+from models.errors import SourceUnavailableError
+from models.nearline import Position
+
+GROUP = "freshet"
+DOCUMENT = "event"
+"""Field of an entry that holds the whole row as JSON; without it the fields of the entry are the row."""
+
+_SEQUENCE_BITS = 20
+_FIRST = "0-0"
+
+Entries = Sequence[tuple[str, Mapping[str, str]]]
+
+
+class RedisStreamSource:
+    """Entries of one stream, oldest first."""
+
+    def __init__(self, url: str, stream: str) -> None:
+        """Connect when first asked for something.
+
+        Args:
+            url: `redis://…`; it may hold a password, so it is never shown.
+            stream: Key of the stream.
+        """
+        self.name = f"redis:{stream}"
+        self._stream = stream
+        self._client: Any = redis.Redis.from_url(
+            url, decode_responses=True, socket_timeout=30, socket_connect_timeout=5
+        )
+        self._position = _FIRST
+
+    def resume(self, position: Position) -> None:
+        """Read on after a position; what a group's consumer left pending up to it is settled.
+
+        Raises:
+            SourceUnavailableError: Redis does not answer.
+        """
+        self._position = position.get("", _FIRST)
+        with self._answering():
+            self._follow(self._position)
+
+    def poll(self, max_rows: int, timeout_s: float) -> Delivery | None:
+        """The next entries.
+
+        Raises:
+            SourceUnavailableError: Redis does not answer.
+        """
+        with self._answering():
+            found = self._client.xread({self._stream: self._position}, max_rows, max(1, int(timeout_s * 1000)))
+        entries: Entries = found[0][1] if found else ()
+        if not entries:
+            return None
+        delivery = Delivery(
+            source=self.name,
+            cells=records_table([_record(fields) for _, fields in entries]),
+            origins=(self.name,) * len(entries),
+            numbers=tuple(_number(entry) for entry, _ in entries),
+            arrived_at=tuple(_moment(entry) for entry, _ in entries),
+            before={} if self._position == _FIRST else {"": self._position},
+            after={"": entries[-1][0]},
+        )
+        self._position = delivery.after[""]
+        return delivery
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Let the group follow, so that its lag is that of the lake."""
+        with self._answering():
+            self._follow(delivery.after[""])
+
+    def backlog(self) -> int:
+        """Entries that the lake does not have."""
+        with self._answering():
+            groups = self._client.xinfo_groups(self._stream) if self._client.exists(self._stream) else []
+            lags = [group["lag"] for group in groups if group["name"] == GROUP]
+            return int(self._client.xlen(self._stream) if not lags or lags[0] is None else lags[0])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _follow(self, position: str) -> None:
+        try:
+            self._client.xgroup_create(self._stream, GROUP, id=position, mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+            self._client.xgroup_setid(self._stream, GROUP, position)
+        while pending := self._client.xpending_range(self._stream, GROUP, "-", position, 1000):
+            self._client.xack(self._stream, GROUP, *(entry["message_id"] for entry in pending))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, OSError) as error:
+            raise SourceUnavailableError(
+                f"{self.name}: Redis does not answer ({error}); see that it runs and that FRESHET_NEARLINE_REDIS_URL "
+                "is its address"
+            ) from error
+
+
+def _record(fields: Mapping[str, str]) -> dict[str, object] | str:
+    return json_record(fields[DOCUMENT]) if DOCUMENT in fields else dict(fields)
+
+
+def _number(entry: str) -> int:
+    """Id of an entry, `milliseconds-sequence`, as one number that orders alike."""
+    milliseconds, sequence = entry.split("-")
+    return (int(milliseconds) << _SEQUENCE_BITS) + int(sequence)
+
+
+def _moment(entry: str) -> datetime:
+    """When Redis took the entry, from its id, UTC without a zone."""
+    return datetime.fromtimestamp(int(entry.split("-")[0]) / 1000, UTC).replace(tzinfo=None)

@@ -1,0 +1,242 @@
+"""Hot state of the nearline lane: interactions and recent raw events of users, within a budget of bytes.
+
+Users who were not heard of for longest are forgotten first; what is missing is read back from the lake.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from assets.lake import Lake
+from assets.warehouse_sql import EVENT_COLUMNS, InteractionRules
+from models.nearline import INTERACTION_COLUMNS, RebuiltDays, Step, UserState, with_days_replaced
+
+USER_BYTES = 1_000
+INTERACTION_BYTES = 160
+EVENT_BYTES = 300
+"""Measured upper bounds of what a user, an interaction and a raw event take in memory."""
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+_KEYS = ["user_id", "event_day"]
+_EVENTS = f"""
+SELECT {", ".join(EVENT_COLUMNS)} FROM raw.events SEMI JOIN pairs USING (user_id, event_day)
+WHERE event_day >= ? AND event_day <= ?
+"""
+_MARTS = f"SELECT {', '.join(INTERACTION_COLUMNS)} FROM marts.interactions SEMI JOIN users USING (user_id)"
+# Of users with attributes: the others have a list only while an interaction of theirs counts.
+_SEGMENTS = """
+SELECT user_id, segment FROM marts.users SEMI JOIN users USING (user_id) SEMI JOIN raw.users AS r USING (user_id)
+"""
+
+
+@dataclass(frozen=True)
+class _User:
+    interactions: Columns
+    days: Mapping[Any, Columns]
+    """Raw events by day, of the days that were needed so far."""
+    is_known: bool
+    """Whether the user has a list even without interactions."""
+    segment: str | None
+
+    @property
+    def bytes(self) -> int:
+        events = sum(len(day["event_id"]) for day in self.days.values())
+        return USER_BYTES + INTERACTION_BYTES * len(self.interactions["event_id"]) + EVENT_BYTES * events
+
+
+class UserStates:
+    """What is known of users, hot or read back."""
+
+    def __init__(self, lake: Lake, rules: InteractionRules, *, budget_bytes: int) -> None:
+        """Begin with nothing hot.
+
+        Args:
+            lake: Where missing state is read.
+            rules: From raw events to interactions.
+            budget_bytes: Beyond it users are forgotten; those of one batch are always kept until it ends.
+        """
+        self._lake = lake
+        self._rules = rules
+        self._budget = budget_bytes
+        self._users: OrderedDict[str, _User] = OrderedDict()
+        self.bytes = 0
+        """Bytes that the hot users take, as estimated."""
+        self.hits = self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def load(self, pairs: pd.DataFrame, *, user_ids: Collection[str] = (), snapshot: int) -> None:
+        """Make users and their days hot.
+
+        Args:
+            pairs: `user_id, event_day`, each once.
+            user_ids: Users who are needed without a new event.
+            snapshot: State of the lake to read.
+        """
+        users = {*pairs["user_id"], *user_ids}
+        missing = sorted(user for user in users if user not in self._users)
+        self.misses += len(missing)
+        self.hits += len(users) - len(missing)
+        days = pairs[np.array([not self._has_day(user, day) for user, day in _rows(pairs)], dtype=bool)]
+        if not len(days) and not missing:
+            return
+        with self._lake.connect(snapshot=snapshot) as connection:
+            pending = connection.execute("SELECT event_day FROM ops.pending_days").df()["event_day"]
+            of_missing = pd.MultiIndex.from_product([missing, pending], names=_KEYS).to_frame(index=False)
+            wanted = pd.concat([days.astype({"event_day": "datetime64[us]"}), of_missing]).drop_duplicates()
+            events = _events(connection, wanted)
+            marts, known = _marts(connection, missing)
+        rebuilt = self._rules.interactions(events[events["user_id"].isin(missing)])
+        interactions = with_days_replaced(marts, RebuiltDays(wanted, rebuilt, {}))
+        self._add_missing(missing, interactions, known)
+        self._add_days(wanted, events)
+
+    def state(self, user_ids: Iterable[str]) -> UserState:
+        """What is known of hot users."""
+        chosen = {user: self._users[user] for user in user_ids}
+        segments = {user: hot.segment for user, hot in chosen.items() if hot.is_known}
+        frame = _joined([hot.interactions for hot in chosen.values()], INTERACTION_COLUMNS)
+        return UserState(frame, pd.Series(segments, dtype=object))
+
+    def events(self, pairs: pd.DataFrame) -> pd.DataFrame:
+        """Raw events of hot days."""
+        return _joined([self._users[user].days[day] for user, day in _rows(pairs)], EVENT_COLUMNS)
+
+    def put(self, step: Step, pairs: pd.DataFrame, events: pd.DataFrame) -> None:
+        """Take over what a committed step made.
+
+        Args:
+            step: The step.
+            pairs: Days of users that got events.
+            events: All raw events of these days.
+        """
+        interactions = dict(_by_user(step.interactions))
+        for user in {*interactions, *pairs["user_id"]}:
+            old = self._users[user]
+            self._replace(user, interactions.get(user, _empty(INTERACTION_COLUMNS)), old.days, old)
+        self._add_days(pairs, events)
+
+    def shrink(self) -> None:
+        """Forget users until the budget holds, those whose last batch is longest ago first."""
+        while self.bytes > self._budget and self._users:
+            _, oldest = self._users.popitem(last=False)
+            self.bytes -= oldest.bytes
+
+    def forget(self, user_ids: Collection[str] | None = None) -> None:
+        """Drop users, or all, because someone else changed what the lake says of them."""
+        for user in list(self._users) if user_ids is None else user_ids:
+            hot = self._users.pop(user, None)
+            self.bytes -= hot.bytes if hot else 0
+
+    def _has_day(self, user: str, day: Any) -> bool:
+        return user in self._users and day in self._users[user].days
+
+    def _add_missing(self, missing: list[str], interactions: pd.DataFrame, known: pd.DataFrame) -> None:
+        by_user = dict(_by_user(interactions))
+        segments = dict(zip(known["user_id"], known["segment"], strict=True))
+        for user in missing:
+            segment = segments.get(user)
+            hot = _User(
+                by_user.get(user, _empty(INTERACTION_COLUMNS)),
+                {},
+                user in segments,
+                segment if isinstance(segment, str) else None,
+            )
+            self._users[user] = hot
+            self.bytes += hot.bytes
+
+    def _add_days(self, pairs: pd.DataFrame, events: pd.DataFrame) -> None:
+        by_pair = dict(_by_pair(events))
+        fresh: dict[str, dict[Any, Columns]] = {}
+        for user, day in _rows(pairs):
+            fresh.setdefault(user, {})[day] = by_pair.get((user, day), _empty(EVENT_COLUMNS))
+        for user, days in fresh.items():
+            old = self._users[user]
+            self._replace(user, old.interactions, {**old.days, **days}, old)
+
+    def _replace(self, user: str, interactions: Columns, days: Mapping[Any, Columns], old: _User) -> None:
+        hot = _User(interactions, days, old.is_known, old.segment)
+        self._users[user] = hot
+        self._users.move_to_end(user)
+        self.bytes += hot.bytes - old.bytes
+
+
+def _events(connection: duckdb.DuckDBPyConnection, pairs: pd.DataFrame) -> pd.DataFrame:
+    if not len(pairs):
+        return _joined([], EVENT_COLUMNS)
+    connection.register("pairs", pairs.assign(event_day=pairs["event_day"].dt.date))
+    days = [pairs["event_day"].min().date(), pairs["event_day"].max().date()]
+    found = connection.execute(_EVENTS, days).df()
+    connection.unregister("pairs")
+    return found
+
+
+def _marts(connection: duckdb.DuckDBPyConnection, user_ids: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    connection.register("users", pd.DataFrame({"user_id": pd.Series(user_ids, dtype=object)}))
+    marts, known = connection.execute(_MARTS).df(), connection.execute(_SEGMENTS).df()
+    connection.unregister("users")
+    return marts, known
+
+
+def _rows(pairs: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+    return zip(pairs["user_id"].tolist(), pairs["event_day"].to_numpy(dtype="datetime64[D]").tolist(), strict=True)
+
+
+def _by_user(frame: pd.DataFrame) -> Iterator[tuple[str, Columns]]:
+    ordered = frame.sort_values("user_id", kind="stable")
+    users = ordered["user_id"].to_numpy(dtype=object)
+    cuts = _cuts(users[1:] != users[:-1], len(users))
+    return zip(users[cuts[:-1]].tolist(), _split(ordered, cuts), strict=True)
+
+
+def _by_pair(frame: pd.DataFrame) -> Iterator[tuple[tuple[str, Any], Columns]]:
+    ordered = frame.sort_values(_KEYS, kind="stable")
+    users = ordered["user_id"].to_numpy(dtype=object)
+    days = ordered["event_day"].to_numpy(dtype="datetime64[D]")
+    cuts = _cuts((users[1:] != users[:-1]) | (days[1:] != days[:-1]), len(users))
+    keys = zip(users[cuts[:-1]].tolist(), days[cuts[:-1]].tolist(), strict=True)
+    return zip(keys, _split(ordered, cuts), strict=True)
+
+
+def _cuts(changes: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
+    """Where runs of equal keys begin, and the end; shape (runs + 1,)."""
+    starts = np.flatnonzero(changes) + 1
+    return np.concatenate([[0], starts, [count]]).astype(np.int64) if count else np.zeros(1, dtype=np.int64)
+
+
+def _split(frame: pd.DataFrame, cuts: npt.NDArray[np.int64]) -> Iterator[Columns]:
+    columns = {name: _plain(frame[name]) for name in frame.columns}
+    for begin, end in pairwise(cuts):
+        # Copies, since a view would keep the columns of the whole batch alive.
+        yield {name: values[begin:end].copy() for name, values in columns.items()}
+
+
+def _plain(values: "pd.Series[Any]") -> npt.NDArray[Any]:
+    kind = _kind(str(values.name))
+    return values.to_numpy(dtype=kind, na_value=np.nan) if kind is np.float64 else values.to_numpy(dtype=kind)
+
+
+def _kind(name: str) -> Any:
+    if name in ("event_at", "event_day"):
+        return "datetime64[us]"
+    return np.float64 if name in ("weight", "value", "source_order") else object
+
+
+def _empty(names: Collection[str]) -> Columns:
+    return {name: np.empty(0, dtype=_kind(name)) for name in names}
+
+
+def _joined(parts: list[Columns], names: Collection[str]) -> pd.DataFrame:
+    columns = [_empty(names), *parts]
+    joined = {name: np.concatenate([part[name] for part in columns]) for name in names}
+    frame = pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in joined.items()})
+    return frame.assign(source_order=frame["source_order"].astype("Int64"))

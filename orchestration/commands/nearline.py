@@ -1,0 +1,42 @@
+"""`freshet nearline`: the warm worker that keeps the lists of touched users fresh within seconds."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+from orchestration.commands.console import Exit, HomeOption, err, settings_of
+
+DEFAULT_PORT = 9464
+
+
+def nearline(
+    host: Annotated[str, typer.Option(help="Address of the health and metrics pages.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Their port; 0 takes a free one.")] = DEFAULT_PORT,
+    once: Annotated[bool, typer.Option("--once", help="Take in what is there, then end.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Take events in as they come and renew the lists of the users they touch, until Ctrl-C."""
+    settings = settings_of(home)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    with err().status("preparing the home folder"):
+        from orchestration.home import prepare_home
+
+        prepare_home(settings)
+    from dagster import DagsterInstance
+
+    from orchestration.commands.up import stop_signal
+    from orchestration.nearline_metrics import HealthServer, NearlineMetrics
+    from orchestration.nearline_report import Reporter
+    from orchestration.nearline_worker import build_worker
+
+    metrics = NearlineMetrics()
+    with DagsterInstance.get() as instance, stop_signal() as stop:
+        worker = build_worker(settings, metrics, report=Reporter(instance, metrics))
+        with HealthServer(host, port, metrics, worker.health) as server:
+            address = f"http://{host}:{server.port}"
+            err().print(f"{address}/health, {address}/metrics; Ctrl-C stops after the batch under way")
+            led = worker.run(stop, until_idle=once)
+    if not led:
+        err().print("another worker leads; nothing was done")
+        raise typer.Exit(Exit.ERROR)

@@ -1,0 +1,54 @@
+"""Settings → the nearline lane: what the worker, the sensor's job and the checks open."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from assets.domain import load_domain
+from assets.lease import Lease
+from assets.nearline import NearlineLane
+from assets.nearline_watch import LakeWatch
+from assets.resources import ArtifactResource
+from orchestration.home import open_lake, warehouse_project
+from orchestration.settings import Settings
+
+LEASE_SECONDS = 15.0
+"""How long a term lasts unless it is renewed."""
+
+
+def utc_now() -> datetime:
+    """The clock of the edge: UTC without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def nearline_lease(settings: Settings) -> Lease:
+    """Who leads the lane; on the disk that all writers share."""
+    return Lease(settings.lock_path.with_name("nearline_lease.sqlite"), "nearline", LEASE_SECONDS)
+
+
+def open_watch(settings: Settings) -> LakeWatch:
+    """Model, index and hot state of a home folder; nothing is loaded yet."""
+    return LakeWatch(
+        open_lake(settings),
+        load_domain(settings.domain),
+        ArtifactResource(path=str(settings.artifacts_path)),
+        warehouse_project(settings),
+        budget_bytes=settings.nearline_memory_mb * 2**20,
+    )
+
+
+def open_lane(
+    settings: Settings,
+    watch: LakeWatch,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    on_stage: Callable[[str], None] | None = None,
+) -> NearlineLane:
+    """The lane of a home folder."""
+    return NearlineLane(
+        open_lake(settings),
+        load_domain(settings.domain),
+        watch,
+        settings.pseudonym_key.get_secret_value(),
+        now=now,
+        on_stage=on_stage,
+    )

@@ -1,0 +1,260 @@
+"""The warm worker of the nearline lane: leads by a lease, reads sources in turn, commits, reports, and goes on.
+
+While a batch is made, events gather at the source, so batches grow by themselves when events come faster; their most
+rows are bounded, and so is what is kept of users.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from assets.lake import Lake
+from assets.lease import Lease, Term
+from assets.nearline import BatchReport, NearlineLane
+from assets.nearline_commit import read_positions
+from assets.nearline_watch import LakeWatch
+from assets.streams.contract import Delivery, EventSource
+from models.errors import FreshetError, LeaseLostError, PositionMovedError
+from orchestration.home import open_lake
+from orchestration.nearline_lane import nearline_lease, open_lane, open_watch, utc_now
+from orchestration.nearline_metrics import NearlineMetrics
+from orchestration.nearline_sources import build_sources
+from orchestration.settings import Settings
+
+STANDBY_S = 0.5
+"""How often a worker that does not lead asks whether it may."""
+IDLE_S = 0.05
+"""How long a source is waited for when nothing is there."""
+RENEW_EVERY_S = 1.0
+"""How often the lake is asked for what others wrote, while no events come."""
+_LONGEST_PAUSE_S = 5.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class _Progress:
+    delivery: Delivery | None = None
+    """Delivered and not committed yet."""
+    failures: int = 0
+
+
+class NearlineWorker:
+    """Runs the lane until it is told to stop."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        lane: NearlineLane,
+        watch: LakeWatch,
+        sources: Sequence[EventSource],
+        lease: Lease,
+        metrics: NearlineMetrics,
+        *,
+        report: Callable[[BatchReport], None],
+        now: Callable[[], datetime],
+        max_rows: int,
+    ) -> None:
+        """Bind everything; nothing is read or loaded yet.
+
+        Args:
+            lake: Where positions are kept.
+            lane: Takes deliveries in.
+            watch: What the lane holds.
+            sources: Read in turn.
+            lease: Who leads.
+            metrics: Are told of everything.
+            report: Called with each committed batch.
+            now: Clock of the edge.
+            max_rows: Most rows of one batch.
+        """
+        self._lake, self._lane, self._watch = lake, lane, watch
+        self._sources = list(sources)
+        self._lease, self._metrics = lease, metrics
+        self._report, self._now, self._max_rows = report, now, max_rows
+        self._term: Term | None = None
+        self._progress = {source.name: _Progress() for source in sources}
+        self._last_error = ""
+        self._last_turn = time.monotonic()
+        self._renewed_at = 0.0
+
+    def run(self, stop: threading.Event, *, until_idle: bool = False) -> bool:
+        """Work until told to stop.
+
+        Args:
+            stop: Set by a signal; the batch under way is finished.
+            until_idle: Stop by itself once every source is read and nothing waits.
+
+        Returns:
+            Whether this worker led; with `until_idle` False means that another one does.
+        """
+        with _Heartbeat(self.keep_lease, self._lease.seconds / 3):
+            try:
+                while not stop.is_set():
+                    self._last_turn = time.monotonic()
+                    if self._term is None and not self._take_over():
+                        if until_idle:
+                            return False
+                        stop.wait(STANDBY_S)
+                        continue
+                    if not self._turn(stop) and until_idle:
+                        return True
+            finally:
+                if self._term is not None:
+                    self._lease.give_up(self._term)
+                for source in self._sources:
+                    source.close()
+        return True
+
+    def health(self) -> dict[str, Any]:
+        """What the health page shows: well while the loop turns, leading or not."""
+        age = time.monotonic() - self._last_turn
+        return {
+            "is_well": age < 60 and not self._last_error,
+            "leads": self._term is not None,
+            "epoch": None if self._term is None else self._term.epoch,
+            "seconds_since_turn": round(age, 1),
+            "last_error": self._last_error,
+            "hot_users": len(self._watch),
+            "snapshot": self._watch.snapshot,
+        }
+
+    def keep_lease(self) -> None:
+        """Prolong the term; called from the heartbeat's thread."""
+        term = self._term
+        if term is not None and self._lease.renew(term, time.time()) is None:
+            self._term = None
+
+    def _take_over(self) -> bool:
+        term = self._lease.take(time.time())
+        self._metrics.leads.set(term is not None)
+        if term is None:
+            return False
+        for source in self._sources:
+            self._resume(source)
+        self._term = term
+        _LOG.info("leading in term %d", term.epoch)
+        return True
+
+    def _turn(self, stop: threading.Event) -> bool:
+        """One batch of each source; returns whether anything was done."""
+        did = False
+        for source in self._sources:
+            if stop.is_set() or self._term is None:
+                return True
+            did |= self._attempt(source, stop)
+        if did or self._term is None:
+            return True
+        now = time.monotonic()
+        if now - self._renewed_at >= RENEW_EVERY_S:
+            self._renewed_at = now
+            return self._guarded(None, None, stop)
+        return False
+
+    def _attempt(self, source: EventSource, stop: threading.Event) -> bool:
+        progress = self._progress[source.name]
+        try:
+            if progress.delivery is None:
+                progress.delivery = source.poll(self._max_rows, IDLE_S)
+                self._metrics.backlog(source.name, source.backlog())
+        except FreshetError as error:
+            self._failed(error, progress, stop)
+            return True
+        return progress.delivery is not None and self._guarded(source, progress.delivery, stop)
+
+    def _guarded(self, source: EventSource | None, delivery: Delivery | None, stop: threading.Event) -> bool:
+        """One batch, with what may go wrong put right; returns whether there was anything to do."""
+        assert self._term is not None
+        progress = _Progress() if source is None else self._progress[source.name]
+        started = time.monotonic()
+        try:
+            if source is None and not self._has_left():
+                self._last_error = ""
+                return False
+            report = self._lane.process(delivery, received_at=self._now(), epoch=self._term.epoch)
+            if source is not None and delivery is not None:
+                source.acknowledge(delivery)
+        except PositionMovedError as error:
+            _LOG.info("%s", error)
+            self._metrics.error(error)
+            if source is not None:
+                self._resume(source)
+            return True
+        except LeaseLostError as error:
+            _LOG.warning("%s", error)
+            self._metrics.error(error)
+            self._term = None
+            return True
+        except FreshetError as error:
+            self._failed(error, progress, stop)
+            return True
+        progress.delivery, progress.failures, self._last_error = None, 0, ""
+        self._committed(report, time.monotonic() - started)
+        return True
+
+    def _has_left(self) -> bool:
+        self._watch.refresh()
+        return self._watch.left > 0
+
+    def _committed(self, report: BatchReport, seconds: float) -> None:
+        self._metrics.batch(report, seconds)
+        self._metrics.hot_bytes.set(self._watch.hot_bytes)
+        self._metrics.hot_users.set(len(self._watch))
+        self._metrics.left.set(self._watch.left)
+        self._report(report)
+
+    def _failed(self, error: FreshetError, progress: _Progress, stop: threading.Event) -> None:
+        """Wait before the next try, longer each time; what was delivered is kept."""
+        self._metrics.error(error)
+        self._last_error = str(error)
+        _LOG.warning("%s", error)
+        progress.failures += 1
+        stop.wait(min(_LONGEST_PAUSE_S, 0.2 * 2 ** min(progress.failures, 6)))
+
+    def _resume(self, source: EventSource) -> None:
+        self._progress[source.name].delivery = None
+        with self._lake.connect() as connection:
+            position = read_positions(connection, source.name)
+        source.resume(position)
+
+
+def build_worker(
+    settings: Settings, metrics: NearlineMetrics, *, report: Callable[[BatchReport], None]
+) -> NearlineWorker:
+    """The worker of a home folder."""
+    watch = open_watch(settings)
+    return NearlineWorker(
+        open_lake(settings),
+        open_lane(settings, watch),
+        watch,
+        build_sources(settings),
+        nearline_lease(settings),
+        metrics,
+        report=report,
+        now=utc_now,
+        max_rows=settings.nearline_max_rows,
+    )
+
+
+class _Heartbeat:
+    """Calls something at an interval from a thread of its own, also while a long batch is made."""
+
+    def __init__(self, beat: Callable[[], None], seconds: float) -> None:
+        self._beat, self._seconds = beat, seconds
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(self._seconds):
+            self._beat()

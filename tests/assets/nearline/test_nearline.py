@@ -1,0 +1,169 @@
+"""The lane on a small market: what it writes equals what the batch lane makes of the same events."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from assets.domain import load_domain
+from assets.ingest import ingest_landing
+from assets.nearline import BatchReport
+from assets.nearline_watch import LakeWatch
+from assets.pending_days import pending_days
+from assets.pseudonyms import pseudonymise
+from assets.streams.contract import Delivery
+from models.errors import LeaseLostError, PositionMovedError
+from orchestration.nearline_lane import open_lane, open_watch
+
+NOW = datetime(2026, 1, 8, 12)
+KEY = "freshet-demo-key"
+AWKWARD = [
+    "u07,i00,purchase,2026-01-04T09:00:00Z,2",
+    "u07,i01,view,2026-01-04T09:00:00Z,",
+    "u07,i01,view,2026-01-04T09:00:03Z,",  # repeats the one before
+    "u07,i00,cancel,2026-01-04T09:30:00Z,1",  # leaves one unit
+    "u07,i03,view,2026-01-02T23:00:00Z,",  # late: of a day that is built
+    "u08,i05,purchase,2026-01-04T10:00:00Z,1",
+    "u08,i05,cancel,2026-01-04T10:01:00Z,1",  # leaves nothing
+    *(f"u09,i{n % 20:02d},view,2026-01-04T{n // 6:02d}:{n % 6}0:00Z," for n in range(31)),  # a bot on this day
+    "u20,i02,view,2026-01-04T10:00:00Z,",  # known by a region alone until now
+    "new,i04,view,2026-01-05T10:00:00Z,",  # known to nobody
+    "u06,i04,view,2026-01-09T10:00:00Z,",  # in the future
+    "u06,,view,2026-01-04T10:00:00Z,",  # without an item
+    "u06,i09,view,not a time,",
+]
+
+
+def _watch(market: Any) -> LakeWatch:
+    return open_watch(market.settings)
+
+
+def _process(market: Any, watch: LakeWatch, delivery: Delivery | None) -> BatchReport:
+    return open_lane(market.settings, watch, now=lambda: NOW).process(delivery, received_at=NOW, epoch=1)
+
+
+def test_an_event_changes_the_list_of_its_user_only(market: Any) -> None:
+    before = market.lists()
+    delivery = market.delivery("a.csv", [f"u07,i{n:02d},purchase,2026-01-04T09:00:00Z,1" for n in (0, 1)])
+    report = _process(market, _watch(market), delivery)
+    after = market.lists()
+    (changed,) = (user for user in after if after[user] != before[user])
+    assert report.users == 1
+    assert report.as_of == datetime(2026, 1, 5)
+    assert changed == pseudonymise("u07", KEY)
+    assert not {"i00", "i01"} & market.item_ids("u07")
+
+
+def test_delta_equals_full_exactly(market: Any) -> None:
+    """Repeats, cancellations, bots, late events and strangers, one event at a time, against a rebuilt warehouse."""
+    watch = _watch(market)
+    for number, row in enumerate(AWKWARD):
+        report = _process(market, watch, market.delivery(f"{number:02d}.csv", [row]))
+    by_delta = market.lists()
+    assert pending_days(market.lake)
+    market.build()
+    market.publish(_server(watch), report.as_of)
+    assert market.lists() == by_delta
+
+
+def test_one_batch_equals_many_batches(market: Any) -> None:
+    for number, row in enumerate(AWKWARD):
+        _process(market, _watch(market), market.delivery(f"{number:02d}.csv", [row]))
+    one_by_one, events = market.lists(), market.lake.fingerprint("raw.events")
+    market.begin_again()
+    report = _process(market, _watch(market), market.delivery("all.csv", AWKWARD))
+    assert (report.counts.accepted, report.counts.quarantined, report.counts.duplicate) == (40, 3, 0)
+    assert (market.lists(), market.lake.fingerprint("raw.events")) == (one_by_one, events)
+
+
+def test_rows_that_break_a_rule_are_kept_with_their_row(market: Any) -> None:
+    _process(market, _watch(market), market.delivery("all.csv", AWKWARD))
+    rows = market.lake.frame("SELECT rule, source_file, source_row FROM quarantine.rows ORDER BY source_row")
+    assert rows.to_numpy().tolist() == [
+        ["future_time", "events/all.csv", 41],
+        ["missing_item_id", "events/all.csv", 42],
+        ["unparsable_time", "events/all.csv", 43],
+    ]
+
+
+def test_a_file_that_batch_took_first_is_not_taken_twice(market: Any) -> None:
+    delivery = market.delivery("a.csv", AWKWARD[:1])
+    market.build()
+    with pytest.raises(PositionMovedError, match=r"a\.csv"):
+        _process(market, _watch(market), delivery)
+    assert market.lake.frame("SELECT count(*) AS n FROM raw.events")["n"].tolist() == [121]
+
+
+def test_the_next_batch_run_finds_nothing_to_add(market: Any) -> None:
+    _process(market, _watch(market), market.delivery("a.csv", AWKWARD))
+    before = market.lake.fingerprint("raw.events")
+    market.build()
+    assert market.lake.fingerprint("raw.events") == before
+
+
+def test_a_day_with_nearline_events_waits_for_the_warehouse(market: Any) -> None:
+    _process(market, _watch(market), market.delivery("a.csv", AWKWARD[:5]))
+    assert pending_days(market.lake) == {date(2026, 1, 2): 1, date(2026, 1, 4): 4}
+
+
+def test_users_of_another_path_are_renewed(market: Any) -> None:
+    watch = _watch(market)
+    _process(market, watch, market.delivery("a.csv", AWKWARD[:1]))
+    hot = len(watch.states)
+    _ingest_by_batch(market, "u07,i11,view,2026-01-04T11:00:00Z,")
+    report = _process(market, watch, None)
+    assert (hot, report.source, report.users) == (1, "renewal", 1)
+    assert "i11" not in market.item_ids("u07")
+
+
+def test_batch_leaves_a_list_that_is_ahead_and_the_lane_renews_it(market: Any) -> None:
+    watch = _watch(market)
+    _process(market, watch, market.delivery("a.csv", AWKWARD[:1]))
+    ahead = market.lists()
+    market.publish()
+    assert market.lists() == ahead
+    report = _process(market, watch, None)
+    assert (report.users, report.source) == (1, "renewal")
+    lanes = market.lake.frame("SELECT lane, count(*) AS n FROM serving.top_k GROUP BY lane ORDER BY lane")
+    assert lanes.to_numpy().tolist() == [["batch", 20], ["nearline", 1]]
+
+
+def test_what_was_forgotten_is_read_back(market: Any) -> None:
+    watch, starved = _watch(market), _watch(market)
+    starved._budget = 0
+    for number, row in enumerate(AWKWARD[:5]):
+        _process(market, starved, market.delivery(f"{number:02d}.csv", [row]))
+        assert len(starved.states) == 0
+        assert starved.states.bytes == 0
+    poor = market.lists()
+    assert _process(market, watch, market.delivery("again.csv", AWKWARD[:5])).counts.duplicate == 5
+    assert market.lists() == poor
+
+
+def test_a_leader_of_an_earlier_term_is_refused(market: Any) -> None:
+    lane = open_lane(market.settings, _watch(market), now=lambda: NOW)
+    file = market.delivery("a.csv", AWKWARD[:1])
+    first = _as_stream(file, before=None, after="1")
+    lane.process(first, received_at=NOW, epoch=2)
+    with pytest.raises(LeaseLostError, match="term 2"):
+        lane.process(_as_stream(file, before="1", after="2"), received_at=NOW, epoch=1)
+    with pytest.raises(PositionMovedError, match="the lake is at 1"):
+        lane.process(first, received_at=NOW, epoch=2)
+
+
+def _as_stream(file: Delivery, before: str | None, after: str) -> Delivery:
+    count = len(file.numbers)
+    moved = {} if before is None else {"": before}
+    return Delivery("log", file.cells, ("log",) * count, file.numbers, file.arrived_at, moved, {"": after})
+
+
+def _server(watch: LakeWatch) -> Any:
+    assert watch._loaded is not None
+    return watch._loaded.server
+
+
+def _ingest_by_batch(market: Any, row: str) -> None:
+    market.land("batch.csv", [row])
+    domain = load_domain(market.settings.domain)
+    moment = NOW.replace(tzinfo=UTC)
+    ingest_landing(market.lake, market.settings.landing_path, domain, KEY, received_at=moment, settle_seconds=-1e9)
