@@ -179,7 +179,11 @@ class GraphRetriever:
         """Odds that a step within the group of an item leads to it, shape (items,)."""
         weights = np.power(self._counts + 1, self.config.popularity_power, dtype=np.float32)
         totals = np.bincount(groups[groups != NO_GROUP], weights=weights[groups != NO_GROUP], minlength=1)
-        return np.where(groups != NO_GROUP, weights / totals[np.maximum(groups, 0)], 0).astype(np.float32)
+        own = totals[np.maximum(groups, 0)]  # 0 where no item has a group at all
+        is_member = (groups != NO_GROUP) & (own > 0)
+        return np.divide(
+            weights, own, out=np.zeros(len(groups), dtype=np.float32), where=is_member, casting="same_kind"
+        )
 
 
 def _groups_of(catalogue: Catalogue) -> IntArray:
