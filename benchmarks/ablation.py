@@ -7,7 +7,6 @@ or a stage of the encoder is removed by training again what reads it. Difference
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from accuracy import PROTOCOLS, load
 from encoder_vectors import Stages, train_stages
 from landed_data import LOADERS, LandedData
 from result_tables import table
-from run_facts import command, machine, peak_memory_gib, versions
+from run_facts import write_results
 
 from models.bootstrap import Comparison, compare_paired
 from models.catalogue import Catalogue
@@ -99,15 +98,9 @@ def main() -> None:
         "users": split.test.count,
         "rows": rows,
         "config": asdict(config),
-        "seconds": round(time.perf_counter() - begun, 1),
-        "peak_memory_gib": peak_memory_gib(),
-        "machine": machine(),
-        "versions": versions(),
-        "command": command(),
     }
     path = RESULTS / f"{facts['dataset']}.{arguments.protocol}.{arguments.tie_order}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_results(path, facts, begun=begun)
     print(f"wrote {path.name}")
 
 

@@ -8,7 +8,6 @@ without either set.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from dataclasses import asdict, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from encoder_vectors import train_stages
 from landed_data import LOADERS, LandedData, build_home, open_home
-from run_facts import command, machine, peak_memory_gib, versions
+from run_facts import write_results
 
 from models.bootstrap import bootstrap_intervals
 from models.catalogue import Catalogue
@@ -48,16 +47,8 @@ def main() -> None:
         both = hold_out_items(split, np.concatenate([items, others]))
         vectors = item_vectors(data, both, arguments, Path(folder))
         facts = measure(data, split, items, others, data.catalogue.with_embeddings(vectors), arguments)
-    facts |= {
-        "seconds": round(time.perf_counter() - begun, 1),
-        "peak_memory_gib": peak_memory_gib(),
-        "machine": machine(),
-        "versions": versions(),
-        "command": command(),
-    }
     path = RESULTS / f"{arguments.name or data.domain.name}.{arguments.protocol}.{arguments.tie_order}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_results(path, facts, begun=begun)
     print(f"wrote {path}")
 
 

@@ -1,10 +1,13 @@
 """How a benchmark was run: machine in words (no names of hosts or people), versions, command, memory."""
 
+import json
 import os
 import platform
 import resource
 import shlex
 import sys
+import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,6 +44,25 @@ def peak_memory_gib() -> float:
     """Largest resident size of this process so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
+
+
+def write_results(path: Path, facts: Mapping[str, object], *, begun: float) -> None:
+    """Write results with how they were made.
+
+    Args:
+        path: The results file; its folder is made.
+        facts: What was measured.
+        begun: `time.perf_counter()` at the start of the run.
+    """
+    made = {
+        "seconds": round(time.perf_counter() - begun, 1),
+        "peak_memory_gib": peak_memory_gib(),
+        "machine": machine(),
+        "versions": versions(),
+        "command": command(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**facts, **made}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _cpu_model() -> str:
