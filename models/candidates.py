@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.exact_products import exact_products, exact_products_at
 from models.fusion import ScoredCandidates, normalise
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
-from models.retriever import Retriever, VectorRetriever, dot_scores, top_rows
+from models.retriever import Retriever, VectorRetriever, top_rows
 from models.vector_index import ItemIndex
 
 DENSE_ITEMS = 65_536
 """Up to so many items, scores of a vector retriever come from one matrix product; above, only at the candidates."""
 MAX_BATCH = 256
 CELLS_PER_BATCH = 32_000_000
-USERS_PER_GATHER = 16
 
 
 @dataclass(frozen=True)
@@ -127,29 +127,20 @@ class _View:
     def dense(self) -> FloatArray:
         """Scores of all items, shape (users, items)."""
         if self._scores is None:
-            self._scores = dot_scores(*self.vectors) if self.vectors else self._retriever.score(self._histories)
+            self._scores = exact_products(*self.vectors) if self.vectors else self._retriever.score(self._histories)
         return self._scores
 
     def at(self, rows: IntArray) -> FloatArray:
         """Scores at item rows, shape (users, candidates)."""
         if self.vectors and len(self.vectors[1]) > DENSE_ITEMS:
-            return _gathered(*self.vectors, rows)
+            return exact_products_at(*self.vectors, rows)
         return np.take_along_axis(self.dense(), rows, axis=1)
 
     def best(self, among: IntArray, count: int) -> IntArray:
         """The best rows among the given ones, shape (users, count)."""
-        scores = dot_scores(self.vectors[0], self.vectors[1][among]) if self.vectors else self.dense()[:, among]
+        scores = exact_products(self.vectors[0], self.vectors[1][among]) if self.vectors else self.dense()[:, among]
         places = top_rows(scores, count)
         return np.where(places >= 0, among[np.maximum(places, 0)], PADDING).astype(np.int32)
-
-
-def _gathered(users: FloatArray, items: FloatArray, rows: IntArray) -> FloatArray:
-    """Dot products at given rows only. `einsum` without BLAS: the bits do not depend on the batch."""
-    parts = [
-        np.einsum("ud,ucd->uc", users[begin : begin + USERS_PER_GATHER], items[rows[begin : begin + USERS_PER_GATHER]])
-        for begin in range(0, len(users), USERS_PER_GATHER)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(rows.shape, dtype=np.float32)
 
 
 def _seen(histories: Histories, item_count: int) -> BoolArray:

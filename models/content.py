@@ -8,9 +8,10 @@ import numpy as np
 
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError, DataError, NotFittedError
+from models.exact_products import exact_products
 from models.fusion import ndcg_by_user
 from models.interactions import PADDING, FloatArray, Histories, InteractionLog, ObjectArray
-from models.retriever import BLOCK, as_ids, dot_scores, history_matrix, load_state, save_state
+from models.retriever import BLOCK, as_ids, history_matrix, load_state, save_state
 from models.splitting import Holdout
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -105,7 +106,7 @@ class ContentRetriever:
 
     def score(self, histories: Histories) -> FloatArray:
         """Cosine between the user's mean text and each item's text."""
-        return dot_scores(self.user_vectors(histories), self.item_vectors())
+        return exact_products(self.user_vectors(histories), self.item_vectors())
 
     def refresh(self, catalogue: Catalogue) -> None:
         """Take the vectors of a changed catalogue; a new item is scored by its text at once.

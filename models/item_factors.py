@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from models.catalogue import Catalogue
 from models.errors import NotFittedError
+from models.exact_products import exact_products
 from models.interactions import FloatArray, Histories, InteractionLog, ObjectArray
-from models.retriever import as_ids, dot_scores, history_matrix, load_state, realign, row_map, save_state
+from models.retriever import as_ids, history_matrix, load_state, realign, row_map, save_state
 
 
 class FactorRetriever(ABC):
@@ -71,7 +72,7 @@ class FactorRetriever(ABC):
 
     def score(self, histories: Histories) -> FloatArray:
         """Dot product of folded-in user and item factors."""
-        return dot_scores(self.user_vectors(histories), self.item_vectors())
+        return exact_products(self.user_vectors(histories), self.item_vectors())
 
     def refresh(self, catalogue: Catalogue) -> None:
         """Follow the catalogue; a new item has a zero vector until the next fit."""

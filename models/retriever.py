@@ -118,11 +118,6 @@ def in_blocks(compute: Callable[[FloatArray], FloatArray], vectors: FloatArray) 
     return np.concatenate(parts)
 
 
-def dot_scores(users: FloatArray, items: FloatArray) -> FloatArray:
-    """Scores of all items, shape (users, items), whose rows do not depend on the other users of the batch."""
-    return in_blocks(lambda block: np.asarray(block @ items.T, dtype=np.float32), users)
-
-
 def recency(histories: Histories, decay: float, *, ties: Ties = "ordered") -> FloatArray:
     """`exp(-age / decay)` by place from the end (the latest has age 0), 0 on padding; all ones when `decay` is 0.
 

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from models.catalogue import Catalogue
 from models.device import choose_device
 from models.errors import DataError, NotFittedError
+from models.exact_products import exact_products
 from models.interactions import FloatArray, Histories, InteractionLog, ObjectArray
-from models.retriever import as_ids, dot_scores, row_map
+from models.retriever import as_ids, row_map
 from models.sequence_encoder import SequenceConfig, SequenceEncoder
 from models.sequence_inference import encode_histories, encode_items
 from models.sequence_items import ItemVectors
@@ -132,7 +133,7 @@ class SequenceRetriever:
 
     def score(self, histories: Histories) -> FloatArray:
         """Inner product of user and item vectors, shape (users, items)."""
-        return dot_scores(self.user_vectors(histories), self.item_vectors())
+        return exact_products(self.user_vectors(histories), self.item_vectors())
 
     def save(self, folder: Path) -> None:
         """Write weights and current item vectors as safetensors, configuration and item ids as JSON."""

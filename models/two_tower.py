@@ -20,8 +20,9 @@ from models.catalogue import Catalogue
 from models.content import ContentConfig, ContentRetriever
 from models.device import choose_device
 from models.errors import NotFittedError
+from models.exact_products import exact_products
 from models.interactions import FloatArray, Histories, InteractionLog
-from models.retriever import dot_scores, in_blocks
+from models.retriever import in_blocks
 from models.training_loop import CurvePoint, TrainingReport
 from models.two_tower_config import TwoTowerConfig
 from models.two_tower_training import TwoTower, train_two_tower
@@ -91,7 +92,7 @@ class TwoTowerRetriever:
 
     def score(self, histories: Histories) -> FloatArray:
         """Logit without its bias, which is the same for all, shape (users, items)."""
-        return dot_scores(self.user_vectors(histories), self.item_vectors())
+        return exact_products(self.user_vectors(histories), self.item_vectors())
 
     def refresh(self, catalogue: Catalogue) -> None:
         """Follow a changed catalogue: every item is described by its text.

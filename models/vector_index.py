@@ -16,9 +16,10 @@ import orjson
 import pandas as pd
 
 from models.errors import ConfigurationError, DataError, NotFittedError
+from models.exact_products import exact_products
 from models.faiss_backend import faiss
 from models.interactions import PADDING, BoolArray, FloatArray, IntArray, LongArray, ObjectArray
-from models.retriever import dot_scores, in_blocks, top_rows
+from models.retriever import in_blocks, top_rows
 
 FACTS_FILE = "index.json"
 USERS_AT_ONCE = 256
@@ -254,7 +255,7 @@ def _search_exactly(index: Any, queries: FloatArray, count: int, allowed: BoolAr
     labels = faiss.vector_to_array(index.id_map)
     parts = []
     for begin in range(0, len(queries), USERS_AT_ONCE):
-        scores = dot_scores(queries[begin : begin + USERS_AT_ONCE], vectors.reshape(index.ntotal, index.d))
+        scores = exact_products(queries[begin : begin + USERS_AT_ONCE], vectors.reshape(index.ntotal, index.d))
         if allowed is not None:
             scores[:, ~allowed[labels]] = -np.inf
         places = top_rows(scores, count)

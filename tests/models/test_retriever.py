@@ -20,7 +20,7 @@ from models.generative_config import GenerativeConfig
 from models.graph import GraphConfig, GraphRetriever
 from models.interactions import Histories, InteractionLog, empty_histories
 from models.popularity import PopularityRetriever
-from models.retriever import Retriever, VectorRetriever, dot_scores, recency, top_rows
+from models.retriever import Retriever, VectorRetriever, recency, top_rows
 from models.sequence_config import SequenceConfig
 from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
 from models.two_tower_config import TwoTowerConfig
@@ -264,15 +264,6 @@ def test_top_rows_equals_a_full_stable_sort() -> None:
     scores = np.random.default_rng(0).integers(-5, 5, (50, 40)).astype(np.float32)
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :7]
     np.testing.assert_array_equal(top_rows(scores, 7), expected)
-
-
-def test_dot_scores_of_a_row_do_not_depend_on_the_batch() -> None:
-    rng = np.random.default_rng(0)
-    users = rng.standard_normal((130, 96), dtype=np.float32)
-    items = rng.standard_normal((501, 96), dtype=np.float32)
-    together = dot_scores(users, items)
-    for row in (0, 63, 64, 129):
-        np.testing.assert_array_equal(dot_scores(users[row : row + 1], items)[0], together[row])
 
 
 def test_recency_counts_places_from_the_end() -> None:
