@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.lake import Lake
 from models.process_identity import is_dead, this_process
 
 _BUSY_S = 5.0
@@ -19,6 +20,11 @@ CREATE TABLE IF NOT EXISTS lease (
     name TEXT PRIMARY KEY, holder TEXT NOT NULL, epoch INTEGER NOT NULL, expires_at REAL NOT NULL
 )
 """
+
+
+NEARLINE = "nearline"
+SECONDS = 15.0
+"""How long a term lasts unless it is renewed."""
 
 
 @dataclass(frozen=True)
@@ -96,3 +102,8 @@ class Lease:
             connection.execute(_TABLE)
             yield connection
             connection.execute("COMMIT")
+
+
+def nearline_lease(lake: Lake) -> Lease:
+    """Who leads the nearline lane of a lake; on the disk that all its writers share."""
+    return Lease(lake.lock_path.with_name("nearline_lease.sqlite"), NEARLINE, SECONDS)

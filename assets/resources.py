@@ -46,6 +46,8 @@ class LandingResource(ConfigurableResource):  # type: ignore[type-arg]
     path: str
     pseudonym_key: str
     settle_seconds: float = 0.0
+    nearline_max_bytes: int = 64 * 2**20
+    """Files of events from this size on are left to the batch lane by a nearline worker."""
 
 
 class ArtifactResource(ConfigurableResource):  # type: ignore[type-arg]

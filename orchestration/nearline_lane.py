@@ -4,25 +4,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from assets.domain import load_domain
-from assets.lease import Lease
 from assets.nearline import NearlineLane
 from assets.nearline_watch import LakeWatch
 from assets.resources import ArtifactResource
 from orchestration.home import open_lake, warehouse_project
 from orchestration.settings import Settings
 
-LEASE_SECONDS = 15.0
-"""How long a term lasts unless it is renewed."""
-
 
 def utc_now() -> datetime:
     """The clock of the edge: UTC without a zone."""
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-def nearline_lease(settings: Settings) -> Lease:
-    """Who leads the lane; on the disk that all writers share."""
-    return Lease(settings.lock_path.with_name("nearline_lease.sqlite"), "nearline", LEASE_SECONDS)
 
 
 def open_watch(settings: Settings) -> LakeWatch:

@@ -13,14 +13,14 @@ from datetime import datetime
 from typing import Any
 
 from assets.lake import Lake
-from assets.lease import Lease, Term
+from assets.lease import Lease, Term, nearline_lease
 from assets.nearline import BatchReport, NearlineLane
 from assets.nearline_commit import read_positions
 from assets.nearline_watch import LakeWatch
 from assets.streams.contract import Delivery, EventSource
 from models.errors import FreshetError, LeaseLostError, PositionMovedError
 from orchestration.home import open_lake
-from orchestration.nearline_lane import nearline_lease, open_lane, open_watch, utc_now
+from orchestration.nearline_lane import open_lane, open_watch, utc_now
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.nearline_sources import build_sources
 from orchestration.settings import Settings
@@ -226,13 +226,13 @@ def build_worker(
     settings: Settings, metrics: NearlineMetrics, *, report: Callable[[BatchReport], None]
 ) -> NearlineWorker:
     """The worker of a home folder."""
-    watch = open_watch(settings)
+    watch, lake = open_watch(settings), open_lake(settings)
     return NearlineWorker(
-        open_lake(settings),
+        lake,
         open_lane(settings, watch),
         watch,
         build_sources(settings),
-        nearline_lease(settings),
+        nearline_lease(lake),
         metrics,
         report=report,
         now=utc_now,

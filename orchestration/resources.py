@@ -39,6 +39,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             path=str(settings.landing_path),
             pseudonym_key=EnvVar("FRESHET_PSEUDONYM_KEY"),
             settle_seconds=settings.settle_seconds,
+            nearline_max_bytes=settings.nearline_max_file_mb * 2**20,
         ),
         "artifacts": ArtifactResource(path=str(settings.artifacts_path)),
         "registry": RegistryResource(

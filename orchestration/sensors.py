@@ -1,6 +1,7 @@
 """Sensors: files that land are ingested, and days with new events renew the lists of the users they touch."""
 
 import hashlib
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.landing_zone import LandingZone
+from assets.lease import nearline_lease
 from assets.pending_days import pending_days
 from assets.resources import LakeResource, LandingResource
 from orchestration.jobs import TOUCHED
@@ -48,9 +50,12 @@ def landing_sensor(job: UnresolvedAssetJobDefinition) -> SensorDefinition:
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.STOPPED,
     )
-    def files(context: SensorEvaluationContext, landing: LandingResource) -> SensorResult | SkipReason:
-        """The cursor is a hash over names, sizes and times of all files."""
-        listing = landing_listing(Path(landing.path))
+    def files(
+        context: SensorEvaluationContext, lake: LakeResource, landing: LandingResource
+    ) -> SensorResult | SkipReason:
+        """The cursor is a hash over names, sizes and times of all files that are not left to the nearline worker."""
+        leads = nearline_lease(lake.lake).leader(time.time()) is not None
+        listing = landing_listing(Path(landing.path), events_above=landing.nearline_max_bytes if leads else 0)
         if not listing.names:
             return SkipReason("the landing zone is empty")
         if listing.cursor == context.cursor:
@@ -77,6 +82,8 @@ def touched_users_sensor(job: UnresolvedAssetJobDefinition) -> SensorDefinition:
         pending = pending_days(lake.lake)
         if not pending:
             return SkipReason("no day has new events")
+        if nearline_lease(lake.lake).leader(time.time()) is not None:
+            return SkipReason("the nearline worker renews the lists; daily_refresh builds the days")
         at_work = RunsFilter(statuses=list(_UNFINISHED), tags={"freshet/job": list(_CHANGES_DAYS)})
         if context.instance.get_run_records(at_work, limit=1):
             return SkipReason("an ingestion or a refresh is at work; what it leaves is built after it")
@@ -99,14 +106,21 @@ class Listing:
     """Hash over names, sizes and times."""
 
 
-def landing_listing(landing: Path) -> Listing:
-    """List the files that ingestion would look at."""
+def landing_listing(landing: Path, *, events_above: int = 0) -> Listing:
+    """List the files that ingestion would look at.
+
+    Args:
+        landing: The landing zone.
+        events_above: Smaller files of events are left out, in bytes: a nearline worker reads them.
+    """
     zone = LandingZone(landing)
-    paths = [path for kind in KINDS for path in zone.candidates(kind)]
+    paths = [(kind, path) for kind in KINDS for path in zone.candidates(kind)]
     facts = []
     newest = 0.0
-    for path in paths:
+    for kind, path in paths:
         stat = path.stat()
+        if kind == "events" and stat.st_size < events_above:
+            continue
         facts.append((path.relative_to(landing).as_posix(), stat.st_size, stat.st_mtime_ns))
         newest = max(newest, stat.st_mtime)
     cursor = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -37,7 +37,7 @@ class LandingSource:
             lake: Knows which files were read.
             landing: Folder with `events/`.
             settle_seconds: How long a file must have been left alone.
-            max_bytes: Larger files are left to the batch lane.
+            max_bytes: Files from this size on are left to the batch lane.
             clock: The present moment, UTC without a zone.
         """
         self._lake = lake
@@ -87,7 +87,7 @@ class LandingSource:
         """Nothing to give back."""
 
     def _read(self, path: Path, facts: tuple[int, int]) -> Delivery | None:
-        if facts[0] > self._max_bytes:
+        if facts[0] >= self._max_bytes:
             self.too_large.add(path.name)
             self._done[path] = facts
             return None

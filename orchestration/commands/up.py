@@ -1,4 +1,4 @@
-"""`freshet up`: the user interfaces and the daemon, until Ctrl-C."""
+"""`freshet up`: the user interfaces, the daemon and the nearline worker, until Ctrl-C."""
 
 import os
 import signal
@@ -27,9 +27,10 @@ def up(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
     docs_port: Annotated[int, typer.Option(help="Port of the dbt docs.")] = 3080,
+    nearline_port: Annotated[int, typer.Option(help="Port of the nearline worker's metrics; 0: no worker.")] = 9464,
     home: HomeOption = None,
 ) -> None:
-    """Start the Dagster UI and daemon, the MLflow UI and the dbt docs; Ctrl-C stops them all."""
+    """Start the Dagster UI and daemon, the MLflow UI, the dbt docs and the nearline worker; Ctrl-C stops them all."""
     settings = settings_of(home)
     console = err()
     with console.status("preparing the home folder"):
@@ -37,8 +38,14 @@ def up(
 
         prepare_home(settings)
         docs = _dbt_docs(settings)
-    services = [*_dagster(host, port), *_mlflow(settings, host, mlflow_port), *_docs_server(docs, host, docs_port)]
-    _check_ports(host, {"--port": port, "--mlflow-port": mlflow_port, "--docs-port": docs_port})
+    services = [
+        *_dagster(host, port),
+        *_mlflow(settings, host, mlflow_port),
+        *_docs_server(docs, host, docs_port),
+        *_nearline(host, nearline_port),
+    ]
+    ports = {"--port": port, "--mlflow-port": mlflow_port, "--docs-port": docs_port, "--nearline-port": nearline_port}
+    _check_ports(host, {option: number for option, number in ports.items() if number})
     # The children need the search paths and locale of this process; no setting is read from them.
     environment = dict(os.environ)
     if "ui_url" not in settings.model_fields_set:
@@ -96,6 +103,20 @@ def _docs_server(docs: Path | None, host: str, port: int) -> Iterator[Service]:
         f"http://{host}:{port}",
         "dbt docs: tables, columns and their tests",
         f"http://{host}:{port}/index.html",
+    )
+
+
+def _nearline(host: str, port: int) -> Iterator[Service]:
+    if not port:
+        return
+    url = f"http://{host}:{port}"
+    program = str(Path(sys.executable).with_name("freshet"))
+    yield Service(
+        "nearline",
+        [program, "nearline", "--host", host, "--port", str(port)],
+        f"{url}/health",
+        "nearline worker: events reach the lists of their users within seconds",
+        f"{url}/metrics",
     )
 
 

@@ -1,4 +1,5 @@
 import os
+import time
 from datetime import date
 from pathlib import Path
 
@@ -6,6 +7,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SensorResult,
 from dagster._core.test_utils import create_run_for_test
 
 from assets.lake import Lake
+from assets.lease import NEARLINE, SECONDS, Lease, nearline_lease
 from assets.resources import LakeResource, LandingResource
 from orchestration.jobs import build_jobs
 from orchestration.runs import RANGE_END, RANGE_START
@@ -24,7 +26,8 @@ def _land(landing: Path, name: str, text: str, modified: int = LONG_AGO) -> None
 def _tick(landing: Path, cursor: str | None = None, settle_seconds: float = 2.0) -> object:
     sensor = landing_sensor(build_jobs()["landing_ingestion"])
     resource = LandingResource(path=str(landing), pseudonym_key="key", settle_seconds=settle_seconds)
-    return sensor(build_sensor_context(cursor=cursor), landing=resource)
+    lake = LakeResource(catalogue="", data_path=str(landing / "data"), lock_path=str(landing / "write.lock"))
+    return sensor(build_sensor_context(cursor=cursor), lake=lake, landing=resource)
 
 
 def test_an_empty_landing_zone_starts_nothing(tmp_path: Path) -> None:
@@ -55,6 +58,30 @@ def test_the_cursor_follows_names_sizes_and_times(tmp_path: Path) -> None:
     assert len(set(cursors)) == 3
     _land(tmp_path, ".two.csv.tmp", "unfinished")
     assert landing_listing(tmp_path).cursor == cursors[-1]
+
+
+def test_events_are_left_to_a_nearline_worker_and_items_are_not(tmp_path: Path) -> None:
+    lease = Lease(tmp_path / "nearline_lease.sqlite", NEARLINE, SECONDS)
+    term = lease.take(time.time())
+    assert term is not None
+    _land(tmp_path, "one.csv", "a")
+    assert isinstance(_tick(tmp_path), SkipReason)
+    (tmp_path / "items").mkdir()
+    (tmp_path / "items" / "one.csv").write_text("a")
+    os.utime(tmp_path / "items" / "one.csv", (LONG_AGO, LONG_AGO))
+    assert isinstance(_tick(tmp_path), SensorResult)
+    lease.give_up(term)
+    (tmp_path / "items" / "one.csv").unlink()
+    assert isinstance(_tick(tmp_path), SensorResult)
+
+
+def test_days_wait_for_the_schedule_while_a_nearline_worker_leads(lake: Lake) -> None:
+    _mark(lake, (date(2026, 1, 1), 2))
+    term = nearline_lease(lake).take(time.time())
+    assert term is not None
+    assert isinstance(_days_tick(lake, DagsterInstance.ephemeral()), SkipReason)
+    nearline_lease(lake).give_up(term)
+    assert isinstance(_days_tick(lake, DagsterInstance.ephemeral()), RunRequest)
 
 
 def _days_tick(lake: Lake, instance: DagsterInstance) -> object:
