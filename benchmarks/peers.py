@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from exchange import read_lists, write_split
-from landed_data import LOADERS, LandedData, build_home, open_home
+from landed_data import LandedData
 from peer_environment import REQUIREMENTS, peer_python, run_peer
 from run_facts import command, machine
 
@@ -41,7 +42,7 @@ def main() -> None:
     """Run all peers, print the table and write the results."""
     arguments = parse()
     with tempfile.TemporaryDirectory() as folder:
-        data = load(arguments, Path(folder))
+        data = load_dataset(arguments, Path(folder))
         split = data.split(arguments.protocol)
         check_no_leakage(split.train, split.test, exclude_seen=data.domain.exclude_seen)
         exchange = Path(folder) / "split"
@@ -67,22 +68,12 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--protocol", choices=("leave-one-out", "temporal", "temporal-last"), default="leave-one-out")
-    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="p5_position")
+    add_dataset_arguments(parser, tie_order="p5_position")
     parser.add_argument("--peers", nargs="*", choices=sorted(REQUIREMENTS), default=list(MODELS))
     parser.add_argument("--models", nargs="*", help="only these models of the peers")
     parser.add_argument("--envs", type=Path, required=True, help="folder of the peers' environments, made when absent")
     parser.add_argument("--seconds", type=float, default=300.0, help="processor time of one training, at most")
     return parser.parse_args()
-
-
-def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
-    """The dataset, from a home or from its raw files."""
-    if arguments.source is None:
-        return open_home(arguments.data)
-    return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
 
 
 def judged(out: Path, split: Split, data: LandedData) -> dict[str, Any]:
@@ -136,13 +127,11 @@ def row(name: str, facts: dict[str, Any]) -> str:
 
 def write(arguments: argparse.Namespace, data: LandedData, models: dict[str, Any], agreement: dict[str, Any]) -> Path:
     """Write the results, beside those of peers that were not run this time, and return the file."""
-    parts = [data.domain.name, arguments.protocol]
-    parts += [arguments.tie_order] if data.domain.name == "amazon-reviews" else []
-    path = RESULTS / f"{'.'.join(parts)}.json"
+    path = RESULTS / dataset_file(arguments, data)
     path.parent.mkdir(parents=True, exist_ok=True)
     before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     facts = {
-        "dataset": data.domain.name,
+        "dataset": arguments.name or data.domain.name,
         "protocol": arguments.protocol,
         "tie_order": arguments.tie_order,
         "models": {**before.get("models", {}), **models},

@@ -26,8 +26,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dataset_arguments import add_dataset_arguments, load_dataset
 from exchange import write_split
-from landed_data import LOADERS, LandedData, build_home, open_home
+from landed_data import LandedData
 from peer_environment import RUNNERS, peer_python
 from run_facts import command, machine, versions
 
@@ -46,7 +47,7 @@ def main() -> None:
     """Measure both, print and write."""
     arguments = parse()
     with tempfile.TemporaryDirectory() as folder:
-        data = load(arguments, Path(folder))
+        data = load_dataset(arguments, Path(folder))
         split = data.split("leave-one-out")
         facts: dict[str, Any] = {
             "load_before": round(os.getloadavg()[0], 1),
@@ -73,9 +74,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--tie-order", choices=("position", "p5_position"), default="p5_position")
+    add_dataset_arguments(parser, protocol=None, tie_order="p5_position")
     parser.add_argument(
         "--peer-env", type=Path, help="folder of RecTools' environment, made when absent; else ours only"
     )
@@ -84,13 +83,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--negatives", type=int, default=512)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
-
-
-def load(arguments: argparse.Namespace, scratch: Path) -> LandedData:
-    """The dataset, from a home or from its raw files."""
-    if arguments.source is None:
-        return open_home(arguments.data)
-    return build_home(arguments.source, arguments.data, scratch / "home", arguments.tie_order)
 
 
 def measure_ours(split: Split, data: LandedData, arguments: argparse.Namespace) -> dict[str, Any]:
