@@ -23,7 +23,7 @@ from model_costs import FitMemory, ModelCost, costs_of
 from result_tables import costs_table
 from run_facts import command, machine, peak_memory_gib, versions
 
-from models.bootstrap import bootstrap_intervals
+from models.bootstrap import Comparison, bootstrap_intervals
 from models.content import ContentRetriever
 from models.evaluation import EvaluationResult, compare, evaluate
 from models.holdout_ranking import rank_alone, rank_holdout
@@ -83,8 +83,7 @@ def main() -> None:
         "peak_memory_gib": peak_memory_gib(),
     }
     print(metrics_table(test, HEADLINES))
-    compared = {name: compare(test[FUSION], result, seed=0) for name, result in test.items() if name != FUSION}
-    print("\n" + comparison_table(FUSION, compared))
+    print("\n" + comparison_table(FUSION, fusion_against(test)))
     print("\n" + costs_table(facts))
     say(f"wrote {write(arguments, data, facts)}")
 
@@ -184,6 +183,11 @@ def averaged(results: list[EvaluationResult]) -> EvaluationResult:
     return replace(results[0], metrics=dict(zip(per_user, intervals, strict=True)), per_user=per_user)
 
 
+def fusion_against(test: Models) -> dict[str, Comparison]:
+    """NDCG@10 of the fusion less that of each other model, over the same users."""
+    return {name: compare(test[FUSION], result, seed=0) for name, result in test.items() if name != FUSION}
+
+
 def summary(
     arguments: argparse.Namespace, data: LandedData, split: Split, runs: list[Run], test: Models
 ) -> dict[str, Any]:
@@ -202,6 +206,7 @@ def summary(
             "new_users": split.new_users.count,
         },
         "models": {name: plain(result) for name, result in test.items()},
+        "fusion_against": {name: asdict(found) for name, found in fusion_against(test).items()},
         "validation": {
             name: {metric: value.value for metric, value in result.metrics.items()}
             for name, result in runs[0].validation.items()

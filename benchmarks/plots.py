@@ -1,7 +1,7 @@
 """Pictures and tables from the committed results; nothing is measured here.
 
 python benchmarks/plots.py                                # pictures into docs/pictures/, tables on standard output
-python benchmarks/plots.py --readme README.md             # and the table between the README's markers
+python benchmarks/plots.py --readme README.md             # and the tables between the README's markers
 """
 
 import argparse
@@ -22,8 +22,13 @@ from result_tables import (
 )
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-README_TABLE = ("beauty", "amazon-reviews, leave-one-out")
-"""Marker in the README, and the dataset and protocol between it."""
+README_TABLES = {
+    "beauty": "amazon-reviews, leave-one-out",
+    "beauty-last": "amazon-reviews, temporal-last",
+    "ml-1m": "ml-1m, leave-one-out",
+    "ml-100k": "ml-100k, temporal-last",
+}
+"""Dataset and protocol by the marker in the README."""
 BLUE, GREY, ORANGE = "#2a6fbb", "#b8b8b8", "#d97a28"
 
 
@@ -53,10 +58,12 @@ def main() -> None:
         figure.savefig(file, dpi=110, metadata={"Software": None})
         print(f"wrote {file.name}")
     if arguments.readme is not None:
-        marker, wanted = README_TABLE
         text = arguments.readme.read_text(encoding="utf-8")
-        new = replace_between(text, marker, accuracy_table(by_dataset(accuracy)[wanted]))
-        arguments.readme.write_text(new, encoding="utf-8")
+        grouped = by_dataset(accuracy)
+        for marker, wanted in README_TABLES.items():
+            if wanted in grouped:
+                text = replace_between(text, marker, accuracy_table(grouped[wanted]))
+        arguments.readme.write_text(text, encoding="utf-8")
 
 
 def accuracy_bars(run: Mapping[str, Any], peers: Mapping[str, Any] | None) -> Figure:

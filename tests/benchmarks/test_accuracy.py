@@ -66,6 +66,8 @@ def test_planted_blocks_are_found_by_text_and_by_fusion(
     stored = json.loads(path.read_text())
     assert stored["models"]["fusion"]["recall@10"] == 1.0
     assert stored["counts"]["test_users"] == 40
+    assert set(stored["fusion_against"]) == set(test) - {"fusion"}
+    assert stored["fusion_against"]["content_raw"]["low"] > 0
     assert stored["seeds"] == [1, 2]
 
 
