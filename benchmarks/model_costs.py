@@ -149,7 +149,12 @@ def _count(array: np.ndarray) -> int:
 
 
 def costs_of(
-    recommender: Recommender, growth_gib: Mapping[str, float], holdout: Holdout, rules: RerankRules
+    recommender: Recommender,
+    growth_gib: Mapping[str, float],
+    holdout: Holdout,
+    rules: RerankRules,
+    *,
+    content_row: str = "content_finetuned",
 ) -> dict[str, ModelCost]:
     """Costs of the fused lists and of each retriever alone, by the names of the results.
 
@@ -175,7 +180,7 @@ def costs_of(
         )
     }
     for name, retriever in recommender.retrievers.items():
-        costs["content_finetuned" if name == "content" else name] = cost_of(
+        costs[content_row if name == "content" else name] = cost_of(
             retriever, alone(retriever), holdout, seconds=seconds.get(name), memory_gib=growth_gib.get(name)
         )
     return costs

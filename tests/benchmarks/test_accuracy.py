@@ -24,6 +24,7 @@ def accuracy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def options(**changes: object) -> SimpleNamespace:
     values = {
+        "raw": False,
         "protocol": "leave-one-out",
         "tie_order": "p5_position",
         "refit": False,
@@ -33,6 +34,15 @@ def options(**changes: object) -> SimpleNamespace:
         "bootstrap": 20,
     }
     return SimpleNamespace(**{**values, **changes})
+
+
+def test_an_untrained_encoder_has_a_row_of_its_own(accuracy: ModuleType, data: object) -> None:
+    vectors = np.repeat(np.eye(4, dtype=np.float32), 8, axis=0)
+    config = RecommenderConfig(retrievers=("popularity", "content"))
+    arguments = options(raw=True, also=[], unmasked=False)
+    run = accuracy.run(1, data, data.split("leave-one-out"), config, accuracy.Stages(vectors), arguments)
+    assert set(run.test) == {"fusion", "popularity", "content_raw"}
+    assert set(run.costs) == set(run.test)
 
 
 def test_planted_blocks_are_found_by_text_and_by_fusion(
