@@ -10,6 +10,8 @@ import pytest
 from assets.lake import Lake
 
 _ROOT = Path(__file__).parents[1]
+_SERVICES = {"integration": ("PostgreSQL", 5432), "redis": ("Redis", 6379)}
+"""Service that tests with a marker need, and its port on this machine."""
 
 WORDS = [
     *("red", "blue", "green", "lipstick", "polish", "shampoo", "for", "hair", "nails", "lips"),
@@ -31,14 +33,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _present_needs(item: pytest.Item) -> str:
     """What the test needs and this machine has; empty for nothing."""
-    if item.get_closest_marker("integration") is not None:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", 5432)) == 0:
-                return "PostgreSQL answers"
+    for marker, (service, port) in _SERVICES.items():
+        if item.get_closest_marker(marker) is None:
+            continue
+        if service.lower() in os.environ.get("FRESHET_TEST_SERVICES", "").split():
+            return f"FRESHET_TEST_SERVICES says that {service} is here"
+        if _listens(port):
+            return f"{service} answers"
     if "shared_data" in getattr(item, "fixturenames", ()) and _data_folder().is_dir():
         return f"{_data_folder()} exists"
     return ""
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _data_folder() -> Path:

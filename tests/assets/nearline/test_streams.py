@@ -30,11 +30,13 @@ class Stream:
     source: EventSource
     send: Callable[[list[Event]], None]
     reopen: Callable[[], EventSource]
-    rows_at_once: bool
-    """Whether a delivery may be cut at any row."""
 
 
-@pytest.fixture(params=["landing", "redis", "kafka"])
+CUT_AT_ANY_ROW = [pytest.param("redis", marks=pytest.mark.redis), "kafka"]
+"""Sources whose deliveries may be cut at any row; a file comes whole, and the lake knows it by its content."""
+
+
+@pytest.fixture(params=["landing", *CUT_AT_ANY_ROW])
 def stream(request: pytest.FixtureRequest, lake: Lake, tmp_path: Path) -> Iterator[Stream]:
     made = {"landing": _landing, "redis": _redis, "kafka": _kafka}[request.param](lake, tmp_path)
     made.source.resume({})
@@ -54,7 +56,7 @@ def _landing(lake: Lake, folder: Path) -> Stream:
         clock = lambda: datetime.now(UTC).replace(tzinfo=None)  # noqa: E731
         return LandingSource(lake, folder / "landing", settle_seconds=-1e9, max_bytes=10_000, clock=clock)
 
-    return Stream(reopen(), send, reopen, rows_at_once=False)
+    return Stream(reopen(), send, reopen)
 
 
 def _redis(lake: Lake, folder: Path) -> Stream:
@@ -67,7 +69,7 @@ def _redis(lake: Lake, folder: Path) -> Stream:
             client.xadd(key, {"event": json.dumps(event)})
         client.expire(key, 600)
 
-    return Stream(RedisStreamSource(REDIS, key), send, lambda: RedisStreamSource(REDIS, key), rows_at_once=True)
+    return Stream(RedisStreamSource(REDIS, key), send, lambda: RedisStreamSource(REDIS, key))
 
 
 def _kafka(lake: Lake, folder: Path) -> Stream:
@@ -81,7 +83,7 @@ def _kafka(lake: Lake, folder: Path) -> Stream:
         producer.flush(10)
 
     send([])
-    return Stream(KafkaSource(servers, "events"), send, lambda: KafkaSource(servers, "events"), rows_at_once=True)
+    return Stream(KafkaSource(servers, "events"), send, lambda: KafkaSource(servers, "events"))
 
 
 def _mock_servers(producer: Producer) -> str:
@@ -144,9 +146,8 @@ def test_another_reader_does_not_take_rows_away(stream: Stream) -> None:
     other.close()
 
 
+@pytest.mark.parametrize("stream", CUT_AT_ANY_ROW, indirect=True)
 def test_a_position_of_the_lake_is_enough_to_go_on(stream: Stream) -> None:
-    if not stream.rows_at_once:
-        pytest.skip("the lake knows files by their content; see test_nearline")
     stream.send(_events(1, 2, 3))
     first = _poll(stream.source, 2)
     other = stream.reopen()
@@ -157,9 +158,8 @@ def test_a_position_of_the_lake_is_enough_to_go_on(stream: Stream) -> None:
     other.close()
 
 
+@pytest.mark.parametrize("stream", CUT_AT_ANY_ROW, indirect=True)
 def test_a_delivery_is_no_longer_than_asked_for(stream: Stream) -> None:
-    if not stream.rows_at_once:
-        pytest.skip("a file comes whole")
     stream.send(_events(1, 2, 3))
     assert [len(_poll(stream.source, 1).numbers) for _ in range(3)] == [1, 1, 1]
 
@@ -178,6 +178,7 @@ def test_the_backlog_falls_to_nothing(stream: Stream) -> None:
     assert stream.source.backlog() == 0
 
 
+@pytest.mark.redis
 def test_entries_that_a_group_left_pending_are_settled(lake: Lake, tmp_path: Path) -> None:
     made = _redis(lake, tmp_path)
     made.send(_events(1, 2))
