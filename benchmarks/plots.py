@@ -52,6 +52,11 @@ def main() -> None:
     figures |= {f"cold-items-{name}": cold_curve(run) for name, run in cold.items()}
     figures |= {f"cold-users-{name}": events_curve(run) for name, run in read_results("cold_users").items()}
     figures |= {f"varied-lists-{name}": method_curves(run) for name, run in read_results("diversity").items()}
+    figures |= {
+        name.replace(".", "-"): staleness_curves(run)
+        for name, run in read_results("nearline").items()
+        if "staleness" in run
+    }
     arguments.pictures.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         file = arguments.pictures / f"{name}.png"
@@ -142,6 +147,30 @@ def events_curve(run: Mapping[str, Any]) -> Figure:
     above = [row["high"] - row["ndcg@10"] for row in rows]
     axes.errorbar([row["known"] for row in rows], values, yerr=(below, above), color=BLUE, marker="o", capsize=3)
     axes.set(title=f"{run['dataset']}: new users", xlabel="known events of the user", ylabel="NDCG@10")
+    return figure
+
+
+def staleness_curves(run: Mapping[str, Any]) -> Figure:
+    """Accuracy of the next item over how late events reach the lists, with intervals; one line for each part."""
+    figure, axes = one_panel()
+    names = list(dict.fromkeys(row["delay"] for row in run["staleness"]))
+    for part, colour in zip(dict.fromkeys(row["part"] for row in run["staleness"]), (BLUE, GREY, ORANGE), strict=False):
+        rows = [row for row in run["staleness"] if row["part"] == part]
+        values = [row["ndcg@10"] for row in rows]
+        errors = [
+            [row["ndcg@10"] - row["ndcg@10_low"] for row in rows],
+            [row["ndcg@10_high"] - row["ndcg@10"] for row in rows],
+        ]
+        label = f"{part} ({rows[0]['users']} users)"
+        axes.errorbar(range(len(rows)), values, yerr=errors, color=colour, marker="o", capsize=3, label=label)
+    axes.set_xticks(range(len(names)), names)
+    axes.set(
+        title=f"{run['dataset']}: accuracy over staleness",
+        xlabel="until an event is in the user's list",
+        ylabel="NDCG@10 of the next item, 95 % intervals",
+        ylim=(0, None),
+    )
+    axes.legend(frameon=False, fontsize=8)
     return figure
 
 
