@@ -81,6 +81,15 @@ class Domain:
     retrain_every_days: int = 7
     """Days of data after which encoder and recommender are trained anew."""
 
+    freshness_warn_seconds: float = 15.0
+    """Seconds from the arrival of an event to its user's list (p95) beyond which a check warns."""
+
+    freshness_fail_seconds: float = 120.0
+    """Seconds beyond which it fails."""
+
+    freshness_window_minutes: int = 60
+    """Minutes that the check looks back."""
+
     seed: int = 7
     """Seed of every random choice."""
 
@@ -112,6 +121,9 @@ class Domain:
             "validation_share": 0 < self.validation_share < 1,
             "test_share": 0 < self.test_share < 1 - self.validation_share,
             "session_gap_minutes": self.session_gap_minutes > 0,
+            "freshness_warn_seconds": self.freshness_warn_seconds > 0,
+            "freshness_fail_seconds": self.freshness_fail_seconds >= self.freshness_warn_seconds,
+            "freshness_window_minutes": self.freshness_window_minutes >= 1,
             "retrain_every_days": self.retrain_every_days > 0,
         }
         for key, is_valid in checks.items():

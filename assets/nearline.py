@@ -16,6 +16,7 @@ from assets.features import HISTORY_LENGTH
 from assets.ingest_commit import StagedFile
 from assets.lake import Lake
 from assets.list_blocks import write_list_block
+from assets.list_freshness import oldest_kept
 from assets.model_inputs import seconds
 from assets.nearline_commit import NewLists, RowCounts, StagedDelivery, commit_batch, list_files
 from assets.nearline_watch import LakeWatch, Loaded
@@ -32,6 +33,7 @@ STAGES = ("polled", "staged", "loaded", "advanced", "committed", "remembered")
 """Boundaries that a batch passes, in order; `NearlineLane.process` tells of each but the first."""
 
 
+FRESHNESS_KEPT = timedelta(hours=24)
 RENEWED_BESIDE, RENEWED_ALONE = 32, 512
 """Most users without new events whose lists one batch renews, beside those with events and alone."""
 
@@ -79,6 +81,7 @@ class NearlineLane:
         *,
         now: Callable[[], datetime],
         on_stage: Callable[[str], None] | None = None,
+        freshness_kept: timedelta = FRESHNESS_KEPT,
     ) -> None:
         """Begin with nothing loaded; `watch.refresh` loads.
 
@@ -89,6 +92,7 @@ class NearlineLane:
             key: Key of the pseudonyms.
             now: Clock of the edge, UTC without a zone.
             on_stage: Told of each boundary within a batch.
+            freshness_kept: How long the freshness of lists is remembered.
         """
         self._lake = lake
         self._domain = domain
@@ -96,6 +100,8 @@ class NearlineLane:
         self._key = key
         self._now = now
         self._on_stage = on_stage or (lambda stage: None)
+        self._freshness_kept = freshness_kept
+        self._oldest_freshness = datetime.min
 
     def process(self, delivery: Delivery | None, *, received_at: datetime, epoch: int) -> BatchReport:
         """Take one delivery in, and renew the lists that others have left to this lane.
@@ -140,15 +146,18 @@ class NearlineLane:
             steps = self._advance(loaded, touched, as_of, folder)
             self._on_stage("advanced")
             lists = self._lists(loaded, delivery, touched, as_of, folder)
+            oldest = oldest_kept(received_at, self._freshness_kept)
             work = commit_batch(
                 None if staged is None else _expecting(staged, len(touched.events)),
                 lists,
                 epoch=epoch,
                 received_at=received_at,
                 now=lambda: _kept(committed, self._now()),
+                oldest_freshness=oldest if oldest > self._oldest_freshness else None,
             )
             source = delivery.source if delivery else "renewal"
             written = self._lake.write(work, message=f"nearline lists of {len(touched.user_ids)} users from {source}")
+        self._oldest_freshness = oldest
         self._on_stage("committed")
         self._remember(touched, steps, written.snapshot, as_of)
         self._on_stage("remembered")

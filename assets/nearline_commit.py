@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from assets.ingest_commit import StagedFile, commit_file, insert_new_rows, insert_quarantined_rows
 from assets.lake import append_frame
+from assets.list_freshness import forget_freshness
 from assets.row_staging import StagedRows
 from assets.serving import ListFacts, replace_lists
 from assets.streams.contract import Delivery
@@ -72,6 +73,7 @@ def commit_batch(
     epoch: int,
     received_at: datetime,
     now: Callable[[], datetime],
+    oldest_freshness: datetime | None = None,
 ) -> Callable[[duckdb.DuckDBPyConnection], RowCounts]:
     """The work of `Lake.write` for one batch.
 
@@ -81,6 +83,7 @@ def commit_batch(
         epoch: Term of this leader.
         received_at: Moment of reception, UTC without a zone.
         now: Clock of the edge, asked once before the commit.
+        oldest_freshness: Rows of `ops.list_freshness` from before it are dropped; None keeps all.
 
     Raises:
         PositionMovedError: another worker has committed these rows.
@@ -97,6 +100,8 @@ def commit_batch(
                     f"{staged.delivery.source}: the step took {staged.new_events} rows for new, raw took "
                     f"{counts.accepted}; nothing was written, the batch is to be made again from the lake"
                 )
+        if oldest_freshness is not None:
+            forget_freshness(connection, oldest_freshness)
         if lists is not None:
             replace_lists(connection, lists.made, lists.files, user_ids=lists.user_ids)
             append_frame(connection, LIST_FRESHNESS, lists.freshness.assign(committed_at=now()))

@@ -241,8 +241,7 @@ def publish_lists(
         The snapshot written.
     """
     input_snapshot = lake.current_snapshot()
-    where, parameters = ("", []) if user_ids is None else ("WHERE u.user_id IN (SELECT unnest(?))", [list(user_ids)])
-    users = lake.frame(f"{_USERS} {where} ORDER BY u.user_id", parameters, snapshot=input_snapshot)
+    users = read_users(lake, user_ids, snapshot=input_snapshot)
     with scratch_folder(lake.staging_path) as folder:
         for begin in range(0, len(users), USERS_PER_BLOCK):
             block = users.iloc[begin : begin + USERS_PER_BLOCK]
@@ -256,6 +255,12 @@ def publish_lists(
             replace_lists(connection, made, files if len(users) else None, user_ids=chosen, kept=ahead)
 
         return lake.write(publish, message=f"{lane} lists of {len(users)} users").snapshot
+
+
+def read_users(lake: Lake, user_ids: Sequence[str] | None = None, *, snapshot: int) -> pd.DataFrame:
+    """Users of the marts with their histories in a snapshot, as rows of `features.user_histories`, by user id."""
+    where, parameters = ("", []) if user_ids is None else ("WHERE u.user_id IN (SELECT unnest(?))", [list(user_ids)])
+    return lake.frame(f"{_USERS} {where} ORDER BY u.user_id", parameters, snapshot=snapshot)
 
 
 def replace_lists(

@@ -1,6 +1,8 @@
 """Figures of an evaluation, drawn without a display and without pyplot's global state."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +88,40 @@ def embedding_map(embeddings: FloatArray, categories: ObjectArray, *, seed: int)
     return figure
 
 
+def seconds_over_time(
+    lines: Mapping[str, Sequence[tuple[datetime, float]]], limits: Mapping[str, float], *, title: str
+) -> Figure:
+    """Lines of (moment, seconds) on a logarithmic scale, with dashed lines at limits that are near enough to show."""
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for shade, (name, points) in zip(("#9cc3ea", _BLUE, "#123a63"), lines.items(), strict=False):
+        moments, seconds = zip(*points, strict=True) if points else ((), ())
+        axes.plot(moments, seconds, color=shade, marker="o", markersize=3, label=name)
+    highest = max((value for points in lines.values() for _, value in points), default=0.0)
+    for name, limit in limits.items():
+        if limit <= max(3 * highest, min(limits.values())):
+            axes.axhline(limit, color="#b03a2e", linestyle="--", linewidth=1)
+            axes.annotate(name, (1, limit), xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom")
+    axes.set(title=title, ylabel="seconds", yscale="log")
+    axes.tick_params(axis="x", rotation=30)
+    if lines:
+        axes.legend(fontsize=7, frameon=False)
+    _tidy(axes)
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write as PNG without a date or version inside, so equal figures are equal files."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    path.write_bytes(png_of(figure))
     return path
+
+
+def png_of(figure: Figure) -> bytes:
+    """A figure as PNG, without a date or version inside."""
+    image = BytesIO()
+    figure.savefig(image, dpi=_DPI, format="png", metadata={"Software": None})
+    return image.getvalue()
 
 
 def _bars(axes: Axes, names: Sequence[str], intervals: Sequence[Interval], colours: Sequence[str]) -> None:

@@ -5,9 +5,20 @@ Runs of a schedule or sensor go through the queue, one at a time where the catal
 
 from typing import Any
 
-from dagster import AssetSelection, Backoff, JobDefinition, RetryPolicy, RunConfig, define_asset_job, job
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    AssetSelection,
+    Backoff,
+    JobDefinition,
+    RetryPolicy,
+    RunConfig,
+    define_asset_job,
+    job,
+)
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from assets import delta_check, list_freshness, skew_check
 from assets.champion import CHAMPION
 from assets.evaluation import REPORT
 from assets.graph import FEATURES, INGESTION, SERVING, WAREHOUSE
@@ -24,6 +35,7 @@ run that is started anew goes on from the last checkpoint."""
 TOUCHED = RunConfig(ops={TOP_K: TopKConfig(scope="touched")})
 """Renews the lists of touched users only. A run that a sensor asks for takes nothing of its job: give it this."""
 
+_NEARLINE_CHECKS = (list_freshness.CHECK, delta_check.CHECK, skew_check.CHECK)
 _TRAINED = AssetSelection.assets(PRETRAINED, FINETUNED, CHALLENGER, REPORT, CHAMPION)
 _AFTER_TRAINING = AssetSelection.assets(EMBEDDINGS, INDEX, TOP_K)
 _FRESH = AssetSelection.groups(FEATURES, SERVING) | AssetSelection.assets(EMBEDDINGS, INDEX)
@@ -44,6 +56,11 @@ def build_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
             retry=None,
         ),
         _job("top_k_refresh", "All lists are renewed from the marts as they are.", _FRESH),
+        _job(
+            "nearline_checks",
+            "The checks of the nearline lane: freshness of its lists, delta equals full, both lanes agree.",
+            AssetSelection.checks(*(AssetCheckKey(AssetKey(TOP_K), check) for check in _NEARLINE_CHECKS)),
+        ),
         _job("landing_ingestion", "What landed is ingested.", AssetSelection.groups(INGESTION)),
         _job(
             "touched_refresh",

@@ -1,7 +1,7 @@
 """Settings → the nearline lane: what the worker, the sensor's job and the checks open."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from assets.domain import load_domain
 from assets.nearline import NearlineLane
@@ -42,4 +42,5 @@ def open_lane(
         settings.pseudonym_key.get_secret_value(),
         now=now,
         on_stage=on_stage,
+        freshness_kept=timedelta(hours=settings.nearline_freshness_hours),
     )

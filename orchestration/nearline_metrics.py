@@ -32,6 +32,9 @@ class NearlineMetrics:
             "freshet_nearline_batch_seconds", "Time of a batch.", buckets=_LAGS, registry=registry
         )
         self._backlog = Gauge("freshet_nearline_backlog", "Rows or files that wait.", ["source"], registry=registry)
+        self._waiting = Gauge(
+            "freshet_nearline_waiting_seconds", "Age of the oldest event that waits.", ["source"], registry=registry
+        )
         self.leads = Gauge("freshet_nearline_leads", "1 while this worker leads.", registry=registry)
         self.hot_bytes = Gauge("freshet_nearline_hot_bytes", "Memory of what is kept of users.", registry=registry)
         self.hot_users = Gauge("freshet_nearline_hot_users", "Users kept in memory.", registry=registry)
@@ -57,6 +60,10 @@ class NearlineMetrics:
     def backlog(self, source: str, rows: int) -> None:
         """What waits at a source."""
         self._backlog.labels(source).set(rows)
+
+    def waiting(self, source: str, seconds: float) -> None:
+        """Age of the oldest event of a source that is not in the lake."""
+        self._waiting.labels(source).set(seconds)
 
 
 class HealthServer:

@@ -19,7 +19,9 @@ from assets.nearline_commit import read_positions
 from assets.nearline_watch import LakeWatch
 from assets.streams.contract import Delivery, EventSource
 from models.errors import FreshetError, LeaseLostError, PositionMovedError
+from orchestration.alert_delivery import build_notifier
 from orchestration.home import open_lake
+from orchestration.nearline_lag import LagAlarm
 from orchestration.nearline_lane import open_lane, open_watch, utc_now
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.nearline_sources import build_sources
@@ -40,6 +42,8 @@ _LOG = logging.getLogger(__name__)
 class _Progress:
     delivery: Delivery | None = None
     """Delivered and not committed yet."""
+    backlog: int = 0
+    """What waited at the source when it was delivered."""
     failures: int = 0
 
 
@@ -54,6 +58,7 @@ class NearlineWorker:
         sources: Sequence[EventSource],
         lease: Lease,
         metrics: NearlineMetrics,
+        alarm: LagAlarm,
         *,
         report: Callable[[BatchReport], None],
         now: Callable[[], datetime],
@@ -68,13 +73,14 @@ class NearlineWorker:
             sources: Read in turn.
             lease: Who leads.
             metrics: Are told of everything.
+            alarm: Is told how long events wait.
             report: Called with each committed batch.
             now: Clock of the edge.
             max_rows: Most rows of one batch.
         """
         self._lake, self._lane, self._watch = lake, lane, watch
         self._sources = list(sources)
-        self._lease, self._metrics = lease, metrics
+        self._lease, self._metrics, self._alarm = lease, metrics, alarm
         self._report, self._now, self._max_rows = report, now, max_rows
         self._term: Term | None = None
         self._progress = {source.name: _Progress() for source in sources}
@@ -108,6 +114,7 @@ class NearlineWorker:
                     self._lease.give_up(self._term)
                 for source in self._sources:
                     source.close()
+                self._alarm.close()
         return True
 
     def health(self) -> dict[str, Any]:
@@ -160,11 +167,21 @@ class NearlineWorker:
         try:
             if progress.delivery is None:
                 progress.delivery = source.poll(self._max_rows, IDLE_S)
-                self._metrics.backlog(source.name, source.backlog())
+                backlog = source.backlog()
+                self._metrics.backlog(source.name, backlog)
+                progress.backlog = backlog
         except FreshetError as error:
             self._failed(error, progress, stop)
             return True
+        self._observe_lag(source, progress)
         return progress.delivery is not None and self._guarded(source, progress.delivery, stop)
+
+    def _observe_lag(self, source: EventSource, progress: _Progress) -> None:
+        """The rows of a delivery are the oldest that wait, also while it is tried again and again."""
+        waiting = progress.delivery.arrived_at if progress.delivery else ()
+        lag = max(0.0, (self._now() - min(waiting)).total_seconds()) if waiting else 0.0
+        self._metrics.waiting(source.name, lag)
+        self._alarm.observe(source.name, lag, progress.backlog)
 
     def _guarded(self, source: EventSource | None, delivery: Delivery | None, stop: threading.Event) -> bool:
         """One batch, with what may go wrong put right; returns whether there was anything to do."""
@@ -234,6 +251,7 @@ def build_worker(
         build_sources(settings),
         nearline_lease(lake),
         metrics,
+        LagAlarm(build_notifier(settings), threshold_s=settings.nearline_lag_alert_s, now=utc_now),
         report=report,
         now=utc_now,
         max_rows=settings.nearline_max_rows,

@@ -7,7 +7,6 @@ from typing import Any
 from dagster import EnvVar
 
 from assets.dbt_models import WarehouseDbt
-from assets.notifier import Notifier
 from assets.resources import (
     ArtifactResource,
     DomainResource,
@@ -16,6 +15,7 @@ from assets.resources import (
     LandingResource,
     RegistryResource,
 )
+from orchestration.alert_delivery import build_notifier
 from orchestration.home import warehouse_project
 from orchestration.settings import Settings
 
@@ -55,15 +55,6 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "notifier": build_notifier(settings),
         "dbt": WarehouseDbt.of(warehouse_project(settings)),
     }
-
-
-def build_notifier(settings: Settings) -> Notifier:
-    """Where alerts go: the local file always, and the configured addresses."""
-    return Notifier(
-        ui_url=settings.ui_url,
-        file=settings.alerts_file,
-        urls=tuple(url.get_secret_value() for url in settings.alert_urls),
-    )
 
 
 def _git_revision() -> str:

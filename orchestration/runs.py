@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from dagster import AssetKey, DagsterEvent, DagsterEventType, DagsterInstance, Definitions
 
 from assets.warehouse import BUILD_FROM_TAG
+from orchestration.alert_delivery import build_notifier
 from orchestration.alerts import alert_for_run
-from orchestration.resources import build_notifier
 from orchestration.settings import Settings
 
 RANGE_START = "dagster/asset_partition_range_start"

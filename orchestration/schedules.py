@@ -28,3 +28,10 @@ def hourly_schedule(job: UnresolvedAssetJobDefinition) -> ScheduleDefinition:
     return ScheduleDefinition(
         name="top_k_refresh_hourly", job=job, cron_schedule="30 * * * *", execution_timezone="UTC"
     )
+
+
+def nearline_checks_schedule(job: UnresolvedAssetJobDefinition) -> ScheduleDefinition:
+    """At a quarter to each hour: how fresh the lists were, and whether both lanes still make the same."""
+    return ScheduleDefinition(
+        name="nearline_checks_hourly", job=job, cron_schedule="45 * * * *", execution_timezone="UTC"
+    )

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     nearline_max_file_mb: int = Field(
         64, ge=1, description="Landing files above this size are left to the batch lane, in MiB."
     )
+    nearline_freshness_hours: int = Field(
+        24, ge=1, description="How long ops.list_freshness remembers how fresh each list was, in hours."
+    )
+    nearline_lag_alert_s: float = Field(
+        30.0, gt=0, description="Age of an event that waits for the nearline worker beyond which an alert is raised."
+    )
     nearline_redis_url: SecretStr = Field(
         SecretStr(""), description="redis://… of a Redis stream of events for the nearline worker; default: none."
     )

@@ -128,6 +128,14 @@ def test_batch_leaves_a_list_that_is_ahead_and_the_lane_renews_it(market: Any) -
     assert lanes.to_numpy().tolist() == [["batch", 20], ["nearline", 1]]
 
 
+def test_how_fresh_lists_were_is_kept_for_a_day(market: Any) -> None:
+    old = "INSERT INTO ops.list_freshness VALUES ('u', 'home', 'landing', 1, NULL, NULL, TIMESTAMP '2026-01-07 11:00')"
+    market.lake.write(lambda connection: connection.execute(old), message="a row of the day before")
+    _process(market, _watch(market), market.delivery("a.csv", AWKWARD[:1]))
+    rows = market.lake.frame("SELECT source, committed_at FROM ops.list_freshness")
+    assert rows.to_numpy().tolist() == [["landing", NOW]]
+
+
 def test_what_was_forgotten_is_read_back(market: Any) -> None:
     watch, starved = _watch(market), _watch(market)
     starved._budget = 0

@@ -1,0 +1,176 @@
+"""The checks that keep the lanes equal: they pass on what both lanes made, and each planted difference fails them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+from dagster import AssetCheckResult
+
+from assets.dbt_models import WarehouseDbt
+from assets.delta_check import Agreement, compare_with_full
+from assets.domain import load_domain
+from assets.ingest import ingest_landing
+from assets.lane_checks import both_lanes_agree, lists_equal_those_made_in_full
+from assets.model_inputs import seconds
+from assets.pseudonyms import pseudonymise
+from assets.resources import ArtifactResource, DomainResource, LakeResource
+from assets.serving import Server
+from assets.skew_check import Skew, compare_lanes, rows_by_user, skew_result
+from assets.warehouse_sql import InteractionRules, compiled_interactions
+from models import nearline
+from orchestration.home import warehouse_project
+from orchestration.nearline_lane import open_lane, open_watch
+
+NOW = datetime(2026, 1, 8, 12)
+AS_OF = datetime(2026, 1, 6)
+KEY = "freshet-demo-key"
+EVENTS = [
+    "u07,i00,purchase,2026-01-04T09:00:00Z,2",
+    "u07,i01,view,2026-01-04T09:00:00Z,",
+    "u07,i01,view,2026-01-04T09:00:03Z,",  # repeats the one before
+    "u08,i05,purchase,2026-01-04T10:00:00Z,1",
+    "u08,i05,cancel,2026-01-04T10:01:00Z,1",  # leaves nothing
+    "u20,i02,view,2026-01-04T10:00:00Z,",  # known by a region alone until now
+    "new,i04,view,2026-01-05T10:00:00Z,",  # known to nobody
+]
+
+
+def _take_in(market: Any) -> None:
+    lane = open_lane(market.settings, open_watch(market.settings), now=lambda: NOW)
+    lane.process(market.delivery("events.csv", EVENTS), received_at=NOW, epoch=1)
+
+
+def _server(market: Any) -> Server:
+    artifacts = ArtifactResource(path=str(market.settings.artifacts_path))
+    return Server.load(market.lake, load_domain(market.settings.domain), artifacts)
+
+
+def _rules(market: Any) -> InteractionRules:
+    return InteractionRules.load(warehouse_project(market.settings), market.lake)
+
+
+def _delta(market: Any) -> Agreement:
+    return compare_with_full(market.lake, _server(market), _rules(market), seed=3)
+
+
+def _skew(market: Any, rules: InteractionRules | None = None) -> Skew:
+    return compare_lanes(market.lake, _server(market), rules or _rules(market), as_of=AS_OF, seed=3)
+
+
+def _check(check: Callable[..., AssetCheckResult], market: Any) -> AssetCheckResult:
+    settings = market.settings
+    return check(
+        lake=LakeResource(
+            catalogue=settings.lake_catalogue,
+            data_path=str(settings.lake_data_path),
+            lock_path=str(settings.lock_path),
+        ),
+        domain=DomainResource(name=settings.domain),
+        artifacts=ArtifactResource(path=str(settings.artifacts_path)),
+        dbt=WarehouseDbt.of(warehouse_project(settings)),
+    )
+
+
+def _execute(market: Any, sql: str, user: str) -> None:
+    work = lambda connection: connection.execute(sql, [pseudonymise(user, KEY)])  # noqa: E731
+    market.lake.write(work, message="by hand")
+
+
+def test_lists_of_both_lanes_equal_those_made_in_full(market: Any) -> None:
+    _take_in(market)
+    found = _delta(market)
+    assert (found.compared, found.differing, found.left_out) == (22, (), {})
+    assert _check(lists_equal_those_made_in_full, market).passed
+
+
+@pytest.mark.parametrize("user", ["u07", "u03"])
+def test_a_list_that_was_changed_by_hand_fails(market: Any, user: str) -> None:
+    """User u07 has a list of the nearline lane, u03 one of the batch lane."""
+    _take_in(market)
+    _execute(market, "UPDATE serving.top_k SET items = list_reverse(items) WHERE user_id = ?", user)
+    assert _delta(market).differing == (pseudonymise(user, KEY),)
+    result = _check(lists_equal_those_made_in_full, market)
+    assert not result.passed
+    assert result.metadata["sample"].value == [pseudonymise(user, KEY)[:16]]
+
+
+def test_lists_on_their_way_to_be_renewed_are_left_out(market: Any) -> None:
+    _take_in(market)
+    market.land("batch.csv", ["u07,i11,view,2026-01-04T11:00:00Z,"])
+    moment = NOW.replace(tzinfo=UTC)
+    domain = load_domain(market.settings.domain)
+    ingest_landing(market.lake, market.settings.landing_path, domain, KEY, received_at=moment, settle_seconds=-1e9)
+    _execute(market, "UPDATE serving.top_k SET model_version = 'old' WHERE user_id = ?", "u03")
+    found = _delta(market)
+    assert (found.compared, found.differing) == (20, ())
+    assert found.left_out == {"made by another model or index": 1, "waiting for the nearline lane": 1}
+
+
+def test_lists_from_before_a_business_rule_are_left_out(market: Any) -> None:
+    _take_in(market)
+    rule = "INSERT INTO serving.item_rules (rule_id, action, field, match) VALUES ('r', 'block', 'item_id', 'i01')"
+    market.lake.write(lambda connection: connection.execute(rule), message="a rule")
+    found = _delta(market)
+    assert found.compared == 0
+    assert found.left_out == {"made before the catalogue or a business rule changed": 22}
+
+
+def test_without_the_nearline_lane_nothing_is_compared(market: Any) -> None:
+    for check in (lists_equal_those_made_in_full, both_lanes_agree):
+        result = _check(check, market)
+        assert (result.passed, result.metadata["compared"].value) == (True, 0)
+
+
+def test_both_lanes_agree_once_the_days_are_built(market: Any) -> None:
+    _take_in(market)
+    waiting = _skew(market)
+    market.build()
+    found = _skew(market)
+    assert (waiting.compared, found.compared, found.first_stage) == (18, 22, "")
+    assert _check(both_lanes_agree, market).passed
+
+
+@pytest.mark.parametrize("stage", ["interactions", "histories", "lists"])
+def test_a_transform_that_is_changed_in_one_lane_fails(
+    market: Any, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    _take_in(market)
+    market.build()
+    rules = _rules(market)
+    if stage == "interactions":
+        rules = _heavier_views(market)
+    elif stage == "histories":
+        whole = nearline.user_histories
+        monkeypatch.setattr(nearline, "user_histories", lambda rows, segments, length: whole(rows, segments, length=1))
+    else:
+        monkeypatch.setattr(Server, "lists", _without_the_first_place)
+    found = _skew(market, rules)
+    assert found.first_stage == stage
+    result = skew_result(found, 3)
+    assert not result.passed
+    assert stage in str(result.description)
+
+
+def test_rows_are_compared_by_value() -> None:
+    moment = pd.Timestamp("2026-01-04")
+    frame = pd.DataFrame({"user_id": ["b", "a", "a"], "n": pd.array([None, 2, 1], "Int64"), "at": [moment] * 3})
+    other = frame.iloc[::-1].astype({"n": float, "at": "datetime64[us]"})
+    assert rows_by_user(frame, frame.columns) == rows_by_user(other, frame.columns)
+    assert rows_by_user(frame, ["n"]) == {"a": "1.0\n2.0", "b": ""}
+    assert rows_by_user(frame, ["n"]) != rows_by_user(frame.assign(n=[1, 2, 3]), ["n"])
+
+
+def _heavier_views(market: Any) -> InteractionRules:
+    """The nearline lane with one changed model: views weigh ten times as much."""
+    models = list(compiled_interactions(warehouse_project(market.settings), market.lake))
+    last = models[-1]
+    sql = f"SELECT * REPLACE (CASE WHEN weight = 1 THEN 10 ELSE weight END AS weight) FROM ({last.sql})"
+    types, rules = (market.lake.frame(f"FROM raw.{name}") for name in ("event_types", "domain_rules"))
+    return InteractionRules([*models[:-1], type(last)(last.schema, last.name, sql)], types, rules)
+
+
+def _without_the_first_place(server: Server, histories: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
+    lists = server.maker.lists(histories, as_of=seconds(as_of))
+    return lists[lists["rank"] > 1]
