@@ -11,6 +11,7 @@ from assets.domain import Domain, load_domain
 from assets.lake import Lake
 
 if TYPE_CHECKING:
+    from assets.mirrors.contract import ListMirror
     from models.registry import Registry
 
 
@@ -69,6 +70,29 @@ class ArtifactResource(ConfigurableResource):  # type: ignore[type-arg]
     def clear_work(self, name: str) -> None:
         """Remove the checkpoints of an asset whose training has ended."""
         shutil.rmtree(Path(self.path) / "work" / name, ignore_errors=True)
+
+
+class MirrorResource(ConfigurableResource):  # type: ignore[type-arg]
+    """The key-value copy of the published lists."""
+
+    kind: str = "off"
+    """`lmdb`, the address of a Redis, or `off`."""
+    path: str = ""
+    """Folder of the embedded one."""
+    budget_mb: int = 1024
+
+    def open(self, lake: Lake) -> "ListMirror | None":
+        """Open it; None where it is off. Its user closes it.
+
+        Args:
+            lake: Whose lists it holds.
+
+        Raises:
+            MirrorError: its file cannot be opened.
+        """
+        from assets.mirrors.opening import open_mirror
+
+        return open_mirror(self.kind, lake, folder=Path(self.path), budget_bytes=self.budget_mb * 2**20)
 
 
 class RegistryResource(ConfigurableResource):  # type: ignore[type-arg]

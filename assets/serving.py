@@ -6,7 +6,7 @@ users that new events touched.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
@@ -20,8 +20,9 @@ from assets.domain import Domain
 from assets.index import INDEX, load_index
 from assets.lake import Lake
 from assets.list_blocks import write_list_block
+from assets.mirrors.publishing import mirror_lists
 from assets.model_inputs import RERANK_KEYS, rerank_rules, seconds
-from assets.resources import ArtifactResource, DomainResource, LakeResource
+from assets.resources import ArtifactResource, DomainResource, LakeResource, MirrorResource
 from assets.scratch import scratch_folder
 from models.nearline import ListMaker
 
@@ -177,7 +178,11 @@ class Server:
     freshness_policy=FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26)),
 )
 def top_k(
-    config: TopKConfig, lake: LakeResource, domain: DomainResource, artifacts: ArtifactResource
+    config: TopKConfig,
+    lake: LakeResource,
+    domain: DomainResource,
+    artifacts: ArtifactResource,
+    mirror: MirrorResource,
 ) -> MaterializeResult[Any]:
     """One row per surface and user: the list, its provenance and when it expires."""
     chosen = domain.domain
@@ -186,6 +191,7 @@ def top_k(
         server = Server.load(lake.lake, chosen, artifacts)
         touched = touched_users(lake.lake, server) if config.scope == "touched" else None
         build.snapshot = publish_lists(lake.lake, server, as_of=build.as_of, lane="batch", user_ids=touched)
+    mirrored = mirror_lists(lake.lake, mirror, now=datetime.now(UTC).replace(tzinfo=None))
     rows = lake.lake.frame(
         "SELECT rank, count(*) AS lists, any_value(item_id) AS example_item, any_value(reason) AS example_reason "
         "FROM serving.top_k_items WHERE surface = ? AND rank <= 5 GROUP BY rank ORDER BY rank",
@@ -200,6 +206,7 @@ def top_k(
             "model_version": server.model_version,
             "index_version": server.index_version,
             "snapshot": build.snapshot,
+            **mirrored,
             "preview": rows.to_markdown(index=False),
         }
     )

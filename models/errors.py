@@ -9,6 +9,7 @@ FreshetError
 ├── LakeError                 the lakehouse refused a read or a write
 │   ├── LakeLockedError       another process held the write lock for too long
 │   └── LakeFullError         the disk under the lake is full; nothing was committed
+├── MirrorError               the key-value mirror of the lists does not answer or is full; the lake has them all
 ├── NearlineError             a nearline batch cannot be committed as it is
 │   ├── PositionMovedError    another worker has read on in this source
 │   ├── LeaseLostError        another worker leads now
@@ -57,6 +58,10 @@ class LakeLockedError(LakeError):
 
 class LakeFullError(LakeError):
     """The disk under the lake is full; the transaction was rolled back."""
+
+
+class MirrorError(FreshetError):
+    """The key-value mirror of the lists does not answer or is full; every list is in the lake."""
 
 
 class NearlineError(FreshetError):

@@ -35,4 +35,5 @@ def prepare_environment(settings: Settings) -> None:
     os.environ["FRESHET_LAKE_CATALOGUE"] = settings.lake_catalogue
     os.environ["FRESHET_PSEUDONYM_KEY"] = settings.pseudonym_key.get_secret_value()
     os.environ["FRESHET_MLFLOW_TRACKING_URI"] = settings.tracking_uri
+    os.environ["FRESHET_MIRROR"] = settings.mirror.get_secret_value()
     os.environ["FRESHET_LAKE_DATA_PATH"] = str(settings.lake_data_path)

@@ -9,6 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
+from assets.mirrors.filling import FillReport
 from assets.nearline import BatchReport
 
 _LAGS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -39,6 +40,8 @@ class NearlineMetrics:
         self.hot_bytes = Gauge("freshet_nearline_hot_bytes", "Memory of what is kept of users.", registry=registry)
         self.hot_users = Gauge("freshet_nearline_hot_users", "Users kept in memory.", registry=registry)
         self.left = Gauge("freshet_nearline_left", "Lists that wait to be renewed without an event.", registry=registry)
+        self._mirrored = Counter("freshet_nearline_mirrored", "Lists written to the mirror.", registry=registry)
+        self._mirror = Gauge("freshet_nearline_mirror_snapshot", "Snapshot that the mirror has.", registry=registry)
         self._snapshot = Gauge("freshet_nearline_snapshot", "Last lake snapshot written.", registry=registry)
 
     def batch(self, report: BatchReport, seconds: float) -> None:
@@ -52,6 +55,11 @@ class NearlineMetrics:
         self._snapshot.set(report.snapshot)
         for lag in report.arrival_lags:
             self._lag.observe(lag)
+
+    def mirrored(self, report: FillReport) -> None:
+        """The mirror was brought up to the lake."""
+        self._mirrored.inc(report.written)
+        self._mirror.set(report.snapshot)
 
     def error(self, error: BaseException) -> None:
         """Count an error."""

@@ -13,6 +13,7 @@ from assets.resources import (
     EncoderResource,
     LakeResource,
     LandingResource,
+    MirrorResource,
     RegistryResource,
 )
 from orchestration.alert_delivery import build_notifier
@@ -42,6 +43,9 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             nearline_max_bytes=settings.nearline_max_file_mb * 2**20,
         ),
         "artifacts": ArtifactResource(path=str(settings.artifacts_path)),
+        "mirror": MirrorResource(
+            kind=EnvVar("FRESHET_MIRROR"), path=str(settings.mirror_path), budget_mb=settings.mirror_mb
+        ),
         "registry": RegistryResource(
             tracking_uri=EnvVar("FRESHET_MLFLOW_TRACKING_URI"), artifact_location=settings.mlflow_artifacts
         ),

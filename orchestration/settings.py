@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     nearline_lag_alert_s: float = Field(
         30.0, gt=0, description="Age of an event that waits for the nearline worker beyond which an alert is raised."
     )
+    nearline_new_item_users: int = Field(
+        200, ge=0, description="Users whose lists the nearline worker makes anew for each new item: those it fits best."
+    )
     nearline_redis_url: SecretStr = Field(
         SecretStr(""), description="redis://… of a Redis stream of events for the nearline worker; default: none."
     )
@@ -76,6 +79,11 @@ class Settings(BaseSettings):
         "", description="Bootstrap servers of a Kafka cluster with events for the nearline worker; default: none."
     )
     nearline_kafka_topic: str = Field("events", description="Topic on that cluster.")
+    mirror: SecretStr = Field(
+        SecretStr("lmdb"),
+        description="Key-value copy of the lists for services: lmdb (a file under home), redis://… or off.",
+    )
+    mirror_mb: int = Field(1024, ge=1, description="Most that the embedded copy takes on disk, in MiB.")
     alert_urls: list[SecretStr] = Field(
         default_factory=list, description="Apprise URLs for alerts as a JSON list; always also a local file."
     )
@@ -89,6 +97,15 @@ class Settings(BaseSettings):
         address = value.get_secret_value() if isinstance(value, SecretStr) else value
         if address.startswith(("postgresql://", "postgres://")):
             raise ValueError("name the driver: write postgresql+psycopg2:// in place of what is before the user's name")
+        return value
+
+    @field_validator("mirror")
+    @classmethod
+    def know_the_mirror(cls, value: SecretStr) -> SecretStr:
+        """Refuse a kind of mirror that there is not."""
+        kind = value.get_secret_value()
+        if kind not in ("lmdb", "off") and not kind.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("write lmdb, off, or the address of a Redis such as redis://host:6379/0")
         return value
 
     @classmethod
@@ -138,6 +155,11 @@ class Settings(BaseSettings):
     def artifacts_path(self) -> Path:
         """Folder of the artifact store."""
         return (self.artifacts or self.root / "artifacts").resolve()
+
+    @property
+    def mirror_path(self) -> Path:
+        """Folder of the embedded copy of the lists."""
+        return self.root / "mirror"
 
     @property
     def tracking_uri(self) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import pandas as pd
@@ -13,6 +13,8 @@ from models.errors import DataError, LakeError, UnknownUserError
 if TYPE_CHECKING:
     from assets.domain import Domain
     from assets.lake import Lake
+    from assets.list_reader import ListReader
+    from assets.mirrors.contract import ServedList
 
 _LIST = """
 WITH entries AS (
@@ -80,10 +82,18 @@ class ShownList:
     last_event_at: datetime | None
     items: tuple[dict[str, Any], ...]
     """`rank, item_id, title, score, source, reason`, best first."""
+    read_from: Literal["mirror", "lake"] = "lake"
 
 
 def read_list(
-    lake: "Lake", domain: "Domain", user: str, key: str, *, segment: str | None = None, snapshot: int | None = None
+    lake: "Lake",
+    domain: "Domain",
+    user: str,
+    key: str,
+    *,
+    segment: str | None = None,
+    snapshot: int | None = None,
+    reader: "ListReader | None" = None,
 ) -> ShownList:
     """The list of a user, or of a segment where the user has none.
 
@@ -94,6 +104,7 @@ def read_list(
         key: Key of the pseudonyms.
         segment: Whose popular items stand in for a user without a list; empty for everyone's.
         snapshot: Read the lake as it was then.
+        reader: Asked first where no snapshot is wanted, as services ask: it knows whether the mirror is fresh.
 
     Raises:
         UnknownUserError: the user has no list, and no segment was given.
@@ -102,6 +113,9 @@ def read_list(
     from assets.pseudonyms import pseudonymise
 
     known = [user, pseudonymise(user, key)] if user else []
+    found = next(filter(None, map(reader.read_mirror, known)), None) if reader and snapshot is None else None
+    if found is not None:
+        return _mirrored_list(lake, found)
     rows = _frame(lake, _LIST, [domain.surface, known], snapshot) if user else pd.DataFrame()
     if not rows.empty:
         return _user_list(rows)
@@ -138,6 +152,31 @@ def _user_list(rows: pd.DataFrame) -> ShownList:
         expires_at=first["expires_at"].to_pydatetime(),
         last_event_at=None if pd.isna(first["last_event_at"]) else first["last_event_at"].to_pydatetime(),
         items=_items(rows),
+    )
+
+
+def _mirrored_list(lake: "Lake", found: "ServedList") -> ShownList:
+    """A list of the mirror with the titles of the lake."""
+    sql = "SELECT item_id, title FROM marts.items WHERE item_id IN (SELECT unnest(?::VARCHAR[]))"
+    titles = lake.frame(sql, [list(found.item_ids)]).astype(object)
+    by_item = dict(zip(titles["item_id"], titles["title"].where(titles["title"].notna(), None), strict=True))
+    rows = zip(found.item_ids, found.scores, found.sources, found.reasons, strict=True)
+    items = tuple(
+        {"rank": rank, "item_id": item, "title": by_item.get(item), "score": score, "source": source, "reason": reason}
+        for rank, (item, score, source, reason) in enumerate(rows, start=1)
+    )
+    return ShownList(
+        found.user_id,
+        None,
+        found.model_version,
+        found.index_version,
+        found.input_snapshot,
+        found.lane,
+        found.generated_at,
+        found.expires_at,
+        found.last_event_at,
+        items,
+        read_from="mirror",
     )
 
 

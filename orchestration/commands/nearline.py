@@ -1,11 +1,14 @@
 """`freshet nearline`: the warm worker that keeps the lists of touched users fresh within seconds."""
 
 import logging
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestration.commands.console import Exit, HomeOption, err, settings_of
+
+if TYPE_CHECKING:
+    from assets.nearline import BatchReport
 
 DEFAULT_PORT = 9464
 
@@ -26,13 +29,20 @@ def nearline(
     from dagster import DagsterInstance
 
     from orchestration.commands.up import stop_signal
+    from orchestration.mirroring import followed_mirror
     from orchestration.nearline_metrics import HealthServer, NearlineMetrics
     from orchestration.nearline_report import Reporter
     from orchestration.nearline_worker import build_worker
 
     metrics = NearlineMetrics()
-    with DagsterInstance.get() as instance, stop_signal() as stop:
-        worker = build_worker(settings, metrics, report=Reporter(instance, metrics))
+    with DagsterInstance.get() as instance, stop_signal() as stop, followed_mirror(settings, metrics) as notify:
+        reporter = Reporter(instance, metrics)
+
+        def report(batch: "BatchReport") -> None:
+            notify()
+            reporter(batch)
+
+        worker = build_worker(settings, metrics, report=report)
         with HealthServer(host, port, metrics, worker.health) as server:
             address = f"http://{host}:{server.port}"
             err().print(f"{address}/health, {address}/metrics; Ctrl-C stops after the batch under way")

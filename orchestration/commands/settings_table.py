@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from orchestration.settings import Settings
+from orchestration.settings import DEMO_PSEUDONYM_KEY, Settings
 
 
 def settings_markdown() -> str:
@@ -11,7 +11,8 @@ def settings_markdown() -> str:
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
         if isinstance(default, SecretStr):
-            shown = "a public demo key" if default.get_secret_value() else ""
+            value = default.get_secret_value()
+            shown = "a public demo key" if value == DEMO_PSEUDONYM_KEY else f"`{value}`" if value else ""
         else:
             shown = "" if default is None or default == "" else f"`{default}`"
         lines.append(f"| `FRESHET_{name.upper()}` | {shown} | {field.description} |")

@@ -29,12 +29,13 @@ def top_k(
         raise typer.BadParameter("give USER, or --segment for what is popular in one")
     from assets.domain import load_domain
     from orchestration.commands.lists import read_list
+    from orchestration.mirroring import open_list_reader
 
     settings = settings_of(home)
     key = settings.pseudonym_key.get_secret_value()
     lake, domain = built_lake(settings), load_domain(settings.domain)
-    with err().status("reading the list"):
-        shown = read_list(lake, domain, user, key, segment=segment, snapshot=snapshot)
+    with err().status("reading the list"), open_list_reader(settings) as reader:
+        shown = read_list(lake, domain, user, key, segment=segment, snapshot=snapshot, reader=reader)
     if as_json:
         print_json(asdict(shown))
         return
@@ -72,5 +73,6 @@ def _provenance(shown: "ShownList", now: datetime) -> str:
     note = " [yellow](expired: `freshet status` says why)[/]" if shown.expires_at <= now else ""
     return nothing + (
         f"model {shown.model_version}, index {shown.index_version}, lake snapshot {shown.input_snapshot}, "
-        f"{shown.lane} lane\ngenerated for {shown.generated_at} UTC, expires {shown.expires_at} UTC{note}"
+        f"{shown.lane} lane, read from the {shown.read_from}\n"
+        f"generated for {shown.generated_at} UTC, expires {shown.expires_at} UTC{note}"
     )

@@ -54,5 +54,11 @@ def test_the_pseudonym_is_what_ingestion_computes(served: Lake) -> None:
     assert _run(_PYTHON[3], served)["user_id"] == pseudonymise("u-000042", "freshet-demo-key")
 
 
+def test_a_service_reads_the_list(served: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRESHET_HOME", str(tmp_path))
+    found = _run(_PYTHON[4], served)["found"]
+    assert (found.origin, found.list.item_ids) == ("lake", ("a", "b"))
+
+
 def test_snippets_have_five_lines_at_most() -> None:
     assert all(len(snippet.strip().splitlines()) <= 5 for snippet in (*_PYTHON, *_SQL))

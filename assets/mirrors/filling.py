@@ -1,0 +1,176 @@
+"""Brings a mirror up to the lake: by the lake's own changes where it can, else whole.
+
+Both lanes call `catch_up` after they have committed. Whatever happened in between (a killed process, a store that was
+gone, somebody who wrote lists by hand), the next call repairs, because the mirror knows the snapshot it is true for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from assets.lake import Lake
+from assets.mirrors.contract import PAYLOAD, Entry, ListMirror, MirrorState, microseconds
+from models.errors import MirrorError
+
+WHOLE_FROM = 20_000
+"""From so many changed lists on, reading all lists is as fast as reading the changes."""
+
+_ROWS = 1_000
+"""Lists held in memory at once."""
+_LOCK_TIMEOUT_S = 120.0
+
+_NOW = """
+SELECT snapshot_id, epoch_us(snapshot_time) AS committed_at FROM ducklake_snapshots('lake')
+WHERE snapshot_id = (SELECT id FROM ducklake_current_snapshot('lake'))
+"""
+_THEN = "SELECT epoch_us(snapshot_time) FROM ducklake_snapshots('lake') WHERE snapshot_id = ?"
+
+# The last change of each list counts; a list that is replaced is deleted and inserted in one snapshot.
+_CHANGED = """
+CREATE OR REPLACE TEMP TABLE changed AS
+SELECT surface, user_id, max(snapshot_id) AS snapshot_id,
+    max_by(change_type IN ('insert', 'update_postimage'), (snapshot_id, change_type IN ('insert', 'update_postimage')))
+        AS is_there
+FROM ducklake_table_changes('lake', 'serving', 'top_k', ?::BIGINT, ?::BIGINT)
+GROUP BY surface, user_id
+"""
+_COLUMNS = f"surface, user_id, epoch_us(expires_at) AS expires_at, {PAYLOAD} AS payload"
+_NEW = f"""
+SELECT {_COLUMNS}
+FROM ducklake_table_changes('lake', 'serving', 'top_k', ?::BIGINT, ?::BIGINT)
+SEMI JOIN (FROM changed WHERE is_there) USING (surface, user_id, snapshot_id)
+WHERE change_type IN ('insert', 'update_postimage')
+"""
+_GONE = "SELECT surface, user_id FROM changed WHERE NOT is_there"
+_ALL = f"SELECT {_COLUMNS} FROM serving.top_k"
+
+# When the first list was committed that a mirror of a snapshot lacks.
+_MISSING_SINCE = """
+SELECT min(epoch_us(snapshot_time)) FROM ducklake_snapshots('lake')
+WHERE snapshot_id > ? AND len(list_intersect(
+    list_concat(coalesce(changes['tables_inserted_into'], []), coalesce(changes['tables_deleted_from'], [])),
+    [(SELECT table_id::VARCHAR FROM ducklake_table_info('lake') WHERE table_name = 'top_k')]
+)) > 0
+"""
+
+
+@dataclass(frozen=True)
+class FillReport:
+    """What one call brought."""
+
+    snapshot: int
+    """The mirror is true up to it."""
+    written: int
+    removed: int
+    is_whole: bool
+    """Whether all lists were read anew."""
+
+
+def catch_up(lake: Lake, mirror: ListMirror, *, now: datetime) -> FillReport:
+    """Bring a mirror up to the lake's present snapshot.
+
+    Args:
+        lake: The record.
+        mirror: Its copy.
+        now: The present moment, UTC without a zone; what has expired by then is left out.
+
+    Raises:
+        MirrorError: the store cannot be written, or another process fills it and does not end.
+        LakeError: the lake cannot be read.
+    """
+    with _turn(lake), lake.connect() as connection:
+        present = MirrorState(*connection.execute(_NOW).fetchall()[0])
+        state = mirror.state()
+        if state == present:
+            return FillReport(present.snapshot, 0, 0, is_whole=False)
+        report = None
+        if state is not None and _has(connection, state):
+            report = _fill_changes(connection, mirror, state, present, now)
+        if report is None:
+            report = _fill_whole(lake, mirror, state, present, now)
+        mirror.remove_expired(now)
+        mirror.mark(present)
+    return report
+
+
+def seconds_behind(lake: Lake, mirror: ListMirror, *, now: datetime) -> float:
+    """Age of the oldest change of a list that a mirror lacks; 0 without any, infinite where it was never filled.
+
+    Args:
+        lake: The record.
+        mirror: Its copy.
+        now: The present moment, UTC without a zone.
+    """
+    state = mirror.state()
+    if state is None:
+        return float("inf")
+    with lake.connect() as connection:
+        if not _has(connection, state):
+            return float("inf")
+        since = connection.execute(_MISSING_SINCE, [state.snapshot]).fetchall()[0][0]
+    return 0.0 if since is None else max(0.0, (microseconds(now) - since) / 1e6)
+
+
+@contextmanager
+def _turn(lake: Lake) -> Iterator[None]:
+    """One process at a time fills: two that read different changes would overwrite new lists with old ones."""
+    file = lake.lock_path.with_name("mirror.lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(file, timeout=_LOCK_TIMEOUT_S):
+            yield
+    except Timeout as error:
+        raise MirrorError(
+            f"another process has filled the mirror for over {_LOCK_TIMEOUT_S:g} s (lock {file}); wait for it, or stop "
+            "it"
+        ) from error
+
+
+def _has(connection: duckdb.DuckDBPyConnection, state: MirrorState) -> bool:
+    """Whether a state is one of this lake, and its snapshot was not expired."""
+    return connection.execute(_THEN, [state.snapshot]).fetchall() == [(state.committed_at,)]
+
+
+def _fill_changes(
+    connection: duckdb.DuckDBPyConnection, mirror: ListMirror, state: MirrorState, present: MirrorState, now: datetime
+) -> FillReport | None:
+    """Write what has changed since a state; None where reading all is better."""
+    span = [state.snapshot + 1, present.snapshot]
+    try:
+        connection.execute(_CHANGED, span)
+        count = connection.execute("SELECT count(*) FROM changed").fetchall()[0][0]
+        if count >= WHOLE_FROM:
+            return None
+        written = _copy(connection.execute(_NEW, span), mirror, present.committed_at, now)
+    except duckdb.Error:
+        # The table was made anew, or files of old snapshots were cleaned up: its changes cannot be told any more.
+        return None
+    gone = connection.execute(_GONE).fetchall()
+    mirror.remove(gone)
+    return FillReport(present.snapshot, written, len(gone), is_whole=False)
+
+
+def _fill_whole(
+    lake: Lake, mirror: ListMirror, state: MirrorState | None, present: MirrorState, now: datetime
+) -> FillReport:
+    if state is not None:
+        # Readers see old lists beside new ones meanwhile, as during any refresh; of another lake they must see none.
+        mirror.mark(None)
+    with lake.connect(snapshot=present.snapshot) as connection:
+        written = _copy(connection.execute(_ALL), mirror, present.committed_at, now)
+    before = mirror.count()
+    mirror.remove_others(present.committed_at)
+    return FillReport(present.snapshot, written, max(before - written, 0), is_whole=True)
+
+
+def _copy(found: duckdb.DuckDBPyConnection, mirror: ListMirror, stamp: int, now: datetime) -> int:
+    count = 0
+    while rows := found.fetchmany(_ROWS):
+        entries = [Entry(surface, user, expires, payload.encode()) for surface, user, expires, payload in rows]
+        mirror.put(entries, stamp=stamp, now=now)
+        count += len(entries)
+    return count

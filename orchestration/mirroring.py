@@ -1,0 +1,122 @@
+"""Settings → the mirror of the lists: who fills it beside the worker, and who reads it."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from assets.domain import load_domain
+from assets.lake import Lake
+from assets.list_reader import ListReader
+from assets.mirrors.contract import ListMirror
+from assets.mirrors.filling import FillReport, catch_up
+from assets.mirrors.opening import open_mirror
+from models.errors import FreshetError
+from orchestration.home import open_lake
+from orchestration.nearline_lane import utc_now
+from orchestration.nearline_metrics import NearlineMetrics
+from orchestration.settings import Settings, load_settings
+
+RECHECK_S = 10.0
+"""How often a follower looks at the lake without being told."""
+
+_LOG = logging.getLogger(__name__)
+
+
+def mirror_of(settings: Settings) -> ListMirror | None:
+    """The mirror of a home folder; None where it is off."""
+    return open_mirror(
+        settings.mirror.get_secret_value(),
+        open_lake(settings),
+        folder=settings.mirror_path,
+        budget_bytes=settings.mirror_mb * 2**20,
+    )
+
+
+def open_list_reader(settings: Settings | None = None) -> ListReader:
+    """A reader of the lists of a home folder, for services; close it, or use it in `with`.
+
+    Args:
+        settings: The home folder's; read from the environment when None.
+    """
+    chosen = settings or load_settings()
+    surface = load_domain(chosen.domain).surface
+    return ListReader(open_lake(chosen), mirror_of(chosen), surface=surface, clock=utc_now)
+
+
+@contextmanager
+def followed_mirror(settings: Settings, metrics: NearlineMetrics) -> Iterator[Callable[[], None]]:
+    """Fill the mirror of a home folder while a worker runs; yields what to call after each commit."""
+    mirror = mirror_of(settings)
+    if mirror is None:
+        yield lambda: None
+        return
+    follower = MirrorFollower(
+        open_lake(settings), mirror, now=utc_now, on_filled=metrics.mirrored, on_error=metrics.error
+    )
+    with follower:
+        yield follower.notify
+
+
+class MirrorFollower:
+    """Fills a mirror from a thread of its own, so that no batch waits for it; several commits become one filling."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        mirror: ListMirror,
+        *,
+        now: Callable[[], datetime],
+        on_filled: Callable[[FillReport], None],
+        on_error: Callable[[FreshetError], None],
+        recheck_s: float = RECHECK_S,
+    ) -> None:
+        """Bind everything; the thread runs inside `with`, which ends after a last filling.
+
+        Args:
+            lake: The record.
+            mirror: Its copy; closed at the end.
+            now: Clock of the edge.
+            on_filled: Told of each filling.
+            on_error: Told of each that failed; it is tried again.
+            recheck_s: Seconds after which the lake is looked at without a `notify`.
+        """
+        self._lake, self._mirror, self._now = lake, mirror, now
+        self._on_filled, self._on_error = on_filled, on_error
+        self._recheck = recheck_s
+        self._news = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended = True
+        self._news.set()
+        self._thread.join()
+        self._mirror.close()
+
+    def notify(self) -> None:
+        """Lists were committed."""
+        self._news.set()
+
+    def _run(self) -> None:
+        while not self._ended:
+            self._fill()
+            self._news.wait(self._recheck)
+            self._news.clear()
+        self._fill()
+
+    def _fill(self) -> None:
+        try:
+            self._on_filled(catch_up(self._lake, self._mirror, now=self._now()))
+        except FreshetError as error:
+            _LOG.warning("%s", error)
+            self._on_error(error)
