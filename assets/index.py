@@ -106,7 +106,7 @@ def updated_index(
 ) -> UpdatedIndex | None:
     """The previous index with new and changed items added and gone ones removed; None where it cannot be kept.
 
-    An item counts as changed when the text behind its vector did.
+    An item counts as changed when the text behind its vector did. An index that changes have worn is not kept.
     """
     from models.vector_index import ItemIndex
 
@@ -125,6 +125,8 @@ def updated_index(
     is_same = np.array([now.get(item) == before.get(item, "") for item in catalogue_ids], dtype=bool)
     changed = np.flatnonzero(~is_same)
     index.add(catalogue_ids[changed], {name: rows[changed] for name, rows in vectors.items()})
+    if index.is_worn(vectors):
+        return None
     return UpdatedIndex(index, len(gone) + len(changed))
 
 

@@ -4,19 +4,22 @@ The worker and the sensor's job both hold one `NearlineLane`; the step itself is
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 
+from assets.delivered_events import events_of, known_ids, user_days
 from assets.domain import Domain
 from assets.features import HISTORY_LENGTH
 from assets.ingest_commit import StagedFile
 from assets.lake import Lake
 from assets.list_blocks import write_list_block
 from assets.list_freshness import oldest_kept
+from assets.list_guard import strike
 from assets.model_inputs import seconds
 from assets.nearline_commit import NewLists, RowCounts, StagedDelivery, commit_batch, list_files
 from assets.nearline_watch import LakeWatch, Loaded
@@ -118,13 +121,21 @@ class NearlineLane:
         loaded = self._watch.refresh()
         renewed = self._watch.take_left(RENEWED_BESIDE if delivery else RENEWED_ALONE)
         try:
-            return self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=False)
+            report = self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=False)
         except StaleStateError:
             self._watch.states.forget()
             return self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=True)
         except BaseException:
             self._watch.leave(renewed)
             raise
+        if delivery is None or delivery.kind == "events":
+            return report
+        # What items bring about begins at once: they leave all lists, then these and those whom new ones fit are made.
+        for _ in range(2):
+            if self._watch.left:
+                after = self.process(None, received_at=received_at, epoch=epoch)
+                report = replace(after, source=report.source, counts=report.counts)
+        return report
 
     def _attempt(
         self,
@@ -143,6 +154,7 @@ class NearlineLane:
             self._on_stage("loaded")
             as_of = max([self._watch.as_of, *(day + timedelta(days=1) for day in touched.events["event_day"])])
             committed: list[datetime] = []
+            banned, struck = self._watch.banned, list[str]()
             steps = self._advance(loaded, touched, as_of, folder)
             self._on_stage("advanced")
             lists = self._lists(loaded, delivery, touched, as_of, folder)
@@ -156,10 +168,21 @@ class NearlineLane:
                 oldest_freshness=oldest if oldest > self._oldest_freshness else None,
             )
             source = delivery.source if delivery else "renewal"
-            written = self._lake.write(work, message=f"nearline lists of {len(touched.user_ids)} users from {source}")
+
+            def guarded(connection: duckdb.DuckDBPyConnection) -> RowCounts:
+                # First, so that the lists made here, which hold none of these items, are not looked at.
+                struck[:] = strike(connection, self._domain.surface, banned, beside=touched.user_ids)
+                return work(connection)
+
+            written = self._lake.write(
+                guarded, message=f"nearline lists of {len(touched.user_ids)} users from {source}"
+            )
         self._oldest_freshness = oldest
         self._on_stage("committed")
         self._remember(touched, steps, written.snapshot, as_of)
+        self._watch.struck(banned, struck)
+        if staged is not None and staged.delivery.kind == "items":
+            self._watch.take_items(sorted(set(staged.rows.accepted["item_id"].to_pylist())))
         self._on_stage("remembered")
         at = committed[-1] if committed else self._now()
         return _report(loaded, lists, source, written.value, written.snapshot, as_of, at)
@@ -168,7 +191,7 @@ class NearlineLane:
         if delivery is None:
             return None
         context = RuleContext(received_at, frozenset(self._domain.event_weights), self._domain.item_id_pattern)
-        rows = stage_rows("events", delivery.cells, context, first_row=1, key=self._key)
+        rows = stage_rows(delivery.kind, delivery.cells, context, first_row=1, key=self._key)
         file = None
         if delivery.file is not None:
             # Not in the folder of the lists, which is read as a whole.
@@ -180,15 +203,15 @@ class NearlineLane:
         return StagedDelivery(delivery, rows, file, 0)
 
     def _touched(self, staged: StagedDelivery | None, renewed: tuple[str, ...], *, from_lake: bool) -> _Touched:
-        events = _events_of(staged)
-        pairs = _pairs(events)
+        events = events_of(staged)
+        pairs = user_days(events)
         states, snapshot = self._watch.states, self._watch.snapshot
         states.load(pairs, user_ids=renewed, snapshot=snapshot)
         known = set(states.events(pairs)["event_id"])
         if from_lake and len(events):
-            known |= _known_ids(self._lake, events, snapshot)
+            known |= known_ids(self._lake, events, snapshot)
         fresh = events[~events["event_id"].isin(known)]
-        return _Touched(fresh, _pairs(fresh), tuple(sorted({*fresh["user_id"], *renewed})))
+        return _Touched(fresh, user_days(fresh), tuple(sorted({*fresh["user_id"], *renewed})))
 
     def _advance(self, loaded: Loaded, touched: _Touched, as_of: datetime, folder: Path) -> list["_Done"]:
         """One step for each block of users; writes their lists."""
@@ -236,30 +259,6 @@ class _Done:
     step: Step
     pairs: pd.DataFrame
     events: pd.DataFrame
-
-
-def _events_of(staged: StagedDelivery | None) -> pd.DataFrame:
-    """The sound rows of a delivery as `EVENT_COLUMNS` and `arrived_at`, the first of each event."""
-    if staged is None:
-        empty = {name: pd.Series([], dtype=object) for name in (*EVENT_COLUMNS, "arrived_at")}
-        return pd.DataFrame(empty).astype({name: "datetime64[us]" for name in ("event_at", "event_day", "arrived_at")})
-    names = [name for name in EVENT_COLUMNS if name != "event_day"]
-    frame = staged.rows.accepted.select([*names, "source_row"]).to_pandas()
-    arrived = pd.Series(staged.delivery.arrived_at, dtype="datetime64[us]")
-    frame["event_day"] = frame["event_at"].dt.floor("D")
-    frame["arrived_at"] = arrived.iloc[frame["source_row"].to_numpy() - 1].to_numpy()
-    frame["source_order"] = frame["source_order"].astype("Int64")
-    distinct: pd.DataFrame = frame.drop(columns="source_row").drop_duplicates("event_id", ignore_index=True)
-    return distinct
-
-
-def _pairs(events: pd.DataFrame) -> pd.DataFrame:
-    return events[["user_id", "event_day"]].drop_duplicates(ignore_index=True)
-
-
-def _known_ids(lake: Lake, events: pd.DataFrame, snapshot: int) -> set[str]:
-    sql = "SELECT event_id FROM raw.events WHERE event_id IN (SELECT unnest(?::VARCHAR[]))"
-    return set(lake.frame(sql, [events["event_id"].tolist()], snapshot=snapshot)["event_id"])
 
 
 def _blocks(user_ids: tuple[str, ...]) -> Iterator[list[str]]:

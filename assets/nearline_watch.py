@@ -1,11 +1,12 @@
 """What the nearline lane holds between batches, kept in step with what others write to the lake.
 
-A refresh that published lists, a new champion or a business rule means a new server; raw events that another path
-brought mean that what is hot of their users is old. Both are found in the snapshots of the lake.
+A refresh that published lists, or a new champion, means a new server; raw events that another path brought mean that
+what is hot of their users is old; items with new rows and business rules change the server that is loaded. All are
+found in the snapshots of the lake.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pandas as pd
@@ -13,7 +14,10 @@ import pandas as pd
 from assets.builds import last_build
 from assets.dbt_project import WarehouseProject
 from assets.domain import Domain
+from assets.item_changes import ItemChanges
 from assets.lake import Lake
+from assets.list_guard import ShownItems, cut_lists
+from assets.model_inputs import rerank_rules, seconds
 from assets.resources import ArtifactResource
 from assets.serving import TOP_K, Server
 from assets.user_states import UserStates
@@ -51,6 +55,7 @@ class LakeWatch:
         project: WarehouseProject,
         *,
         budget_bytes: int,
+        new_item_users: int = 200,
     ) -> None:
         """Begin with nothing loaded."""
         self._lake = lake
@@ -60,6 +65,10 @@ class LakeWatch:
         self._budget = budget_bytes
         self._loaded: Loaded | None = None
         self._left: dict[str, None] = {}
+        self._rules_key = ""
+        self._items = ItemChanges(lake, domain, artifacts)
+        self._new_item_users = new_item_users
+        self._shown = ShownItems()
         self.snapshot = 0
         self.as_of = datetime.min
         """End of the last day with events: the moment that lists are for."""
@@ -78,8 +87,13 @@ class LakeWatch:
 
     @property
     def left(self) -> int:
-        """Users whose lists others have left to this lane to renew."""
-        return len(self._left)
+        """Users whose lists others have left to this lane to renew, and items that are to leave all lists."""
+        return len(self._left) + len(self._shown.banned)
+
+    @property
+    def banned(self) -> frozenset[str]:
+        """Items that may not be shown and may be in lists still."""
+        return frozenset(self._shown.banned)
 
     def refresh(self) -> Loaded:
         """Take in what others have written since the last call.
@@ -100,10 +114,30 @@ class LakeWatch:
             self._leave_stale(snapshot if made_at is None else made_at + 1)
         else:
             self._take_in(snapshot)
+        self._take_rules()
         self.snapshot = snapshot
         self.as_of = max(self.as_of, _as_of(self._lake, snapshot))
         assert self._loaded is not None
+        self._shown.update(self._loaded.server, seconds(self.as_of))
         return self._loaded
+
+    def take_items(self, item_ids: list[str]) -> None:
+        """Bring items up to their raw rows; users whom new ones fit are left to be renewed."""
+        loaded = self._loaded
+        assert loaded is not None
+        # Where it fails half of it may be done: then another server is loaded.
+        self._loaded = None
+        change = self._items.apply(loaded.server, self.rules, item_ids)
+        if change.has_index_gaps:
+            loaded = replace(loaded, server=_with_new_index(loaded.server))
+        self._loaded = loaded
+        self.leave(self._items.fitting_users(loaded.server, change.new, each=self._new_item_users))
+        self._shown.update(loaded.server, seconds(self.as_of))
+
+    def struck(self, item_ids: Iterable[str], user_ids: Iterable[str]) -> None:
+        """Items have left all lists; those of these users are to be made anew."""
+        self._shown.banned.difference_update(item_ids)
+        self.leave(user_ids)
 
     def take_left(self, count: int) -> tuple[str, ...]:
         """Some of the users whose lists were left to this lane; `leave` gives them back after a failure."""
@@ -121,7 +155,9 @@ class LakeWatch:
         if snapshot > self.snapshot + 1:
             self._take_in(snapshot - 1)
         self.snapshot = snapshot
-        self.as_of = max(self.as_of, as_of)
+        if as_of > self.as_of and self._loaded is not None:
+            self.as_of = as_of
+            self._shown.update(self._loaded.server, seconds(as_of))
 
     def _load(self, key: str) -> None:
         server = Server.load(self._lake, self._domain, self._artifacts)
@@ -130,29 +166,56 @@ class LakeWatch:
                 f"the index was built for model {server.index.model_version}, the champion is {server.model_version}; "
                 "wait for the refresh under way, or run `freshet run`"
             )
+        self._loaded = None
         self.rules = InteractionRules.load(self._project, self._lake)
         self.states = UserStates(self._lake, self.rules, budget_bytes=self._budget)
+        self._rules_key = self._lake.fingerprint("serving.item_rules")
+        self._items.warm(server)
+        change = self._items.apply(server, self.rules, self._items.unbuilt())
+        self.leave(self._items.fitting_users(server, change.new, each=self._new_item_users))
+        self._shown.reset()
         self._loaded = Loaded(server, key)
+
+    def _take_rules(self) -> None:
+        """Take over the business rules as they are now."""
+        assert self._loaded is not None
+        key = self._lake.fingerprint("serving.item_rules")
+        if key != self._rules_key:
+            server = replace(self._loaded.server, rules=rerank_rules(self._lake, self._domain))
+            self._loaded, self._rules_key = Loaded(server, self._loaded.key), key
 
     def _leave_stale(self, snapshot: int) -> None:
         """Lists of this lane from before a snapshot, which the batch lane did not overwrite: they were ahead of it."""
         left = self._lake.frame(_LEFT, [self._domain.surface, snapshot])
         self.leave(left["user_id"])
+        with self._lake.connect() as connection:
+            self.leave(cut_lists(connection, self._domain.surface, self._domain.top_k))
 
     def _take_in(self, until: int) -> None:
-        """Forget the users who got events from another path, and renew their lists."""
+        """Forget the users who got events from another path, and renew their lists; take over items that changed."""
         if until <= self.snapshot:
             return
         users = self._lake.frame(_INSERTED, [self.snapshot + 1, until])["user_id"].tolist()
         self.states.forget(users)
         self.leave(users)
+        items = self._items.inserted(self.snapshot + 1, until)
+        if items:
+            self.take_items(items)
 
 
 def server_key(lake: Lake) -> str:
-    """What decides which server is loaded: the last publication of lists, and the business rules."""
+    """What decides which server is loaded: the last publication of lists."""
     record = last_build(lake, TOP_K)
-    built = f"{record.fingerprint}:{record.snapshot}" if record else "none"
-    return f"{built}:{lake.fingerprint('serving.item_rules')}"
+    return f"{record.fingerprint}:{record.snapshot}" if record else "none"
+
+
+def _with_new_index(server: Server) -> Server:
+    """The server with its index built anew in memory; a large one takes minutes and is left to the next refresh."""
+    index, model = server.index, server.recommender
+    if model.catalogue.count >= index.config.exact_below:
+        return server
+    made = model.build_index(seed=server.domain.seed, model_version=index.model_version, snapshot=index.snapshot)
+    return replace(server, index=made)
 
 
 def _as_of(lake: Lake, snapshot: int) -> datetime:

@@ -19,13 +19,17 @@ from filelock import FileLock
 from assets.dbt_project import WarehouseProject, prepare_project, run_dbt
 from assets.lake import Lake, column_sql
 from models.nearline import INTERACTION_COLUMNS
-from models.schema import RAW_DOMAIN_RULES, RAW_EVENT_TYPES, RAW_EVENTS
+from models.schema import RAW_DOMAIN_RULES, RAW_EVENT_TYPES, RAW_EVENTS, RAW_ITEMS
 
-INTERACTIONS = "interactions"
+INTERACTIONS, ITEMS = "interactions", "stg_items"
 EVENT_COLUMNS = ("event_id", "user_id", "item_id", "event_type", "value", "event_at", "event_day", "source_order")
 """Columns of `raw.events` that the rules of the warehouse read."""
 
-_COMPILED_FILE = "interactions.json"
+_COMPILED_FILE = "nearline.json"
+_ITEMS = """
+SELECT item_id, title, description, categories, categories[-1] AS category, brand_or_author, price, currency,
+    available_from, available_until
+"""
 _FLAGS = ("--no-introspect", "--no-populate-cache")
 
 
@@ -39,7 +43,7 @@ class CompiledModel:
 
 
 def compiled_interactions(project: WarehouseProject, lake: Lake) -> tuple[CompiledModel, ...]:
-    """The models that lead from raw events to `marts.interactions`, upstream first.
+    """The models that lead from raw rows to `marts.interactions` and to the items, upstream first.
 
     Takes milliseconds, except after a change of the dbt project: then dbt compiles it, which takes some ten seconds.
 
@@ -74,11 +78,17 @@ class InteractionRules:
         self._engine.execute("USE lake")
         for schema in sorted({"raw", *(model.schema for model in models)}):
             self._engine.execute(f"CREATE SCHEMA {schema}")
-        for table, frame in ((RAW_EVENTS, None), (RAW_EVENT_TYPES, event_types), (RAW_DOMAIN_RULES, domain_rules)):
+        for table, frame in (
+            (RAW_EVENTS, None),
+            (RAW_ITEMS, None),
+            (RAW_EVENT_TYPES, event_types),
+            (RAW_DOMAIN_RULES, domain_rules),
+        ):
             # Only what dbt's models read is filled in, so nothing is required here.
             self._engine.execute(f"CREATE TABLE {table.qualified_name} ({column_sql(table, with_constraints=False)})")
             if frame is not None:
                 self._insert(table.qualified_name, frame)
+        (self._items,) = (f"{model.schema}.{model.name}" for model in models if model.name == ITEMS)
         for model in models:
             self._engine.execute(f"CREATE VIEW {model.schema}.{model.name} AS {model.sql}")
 
@@ -101,6 +111,20 @@ class InteractionRules:
         self._insert(RAW_EVENTS.qualified_name, events[list(EVENT_COLUMNS)])
         return self._engine.execute(f"SELECT {', '.join(INTERACTION_COLUMNS)} FROM marts.{INTERACTIONS}").df()
 
+    def items(self, versions: pd.DataFrame) -> pd.DataFrame:
+        """Items as `marts.items` has them.
+
+        Args:
+            versions: Columns of `raw.items`, all versions of these items.
+
+        Returns:
+            `item_id, title, description, categories, category, brand_or_author, price, currency, available_from,
+            available_until`, by item id.
+        """
+        self._engine.execute("DELETE FROM raw.items")
+        self._insert(RAW_ITEMS.qualified_name, versions)
+        return self._engine.execute(f"{_ITEMS} FROM {self._items} ORDER BY item_id").df()
+
     def _insert(self, table: str, frame: pd.DataFrame) -> None:
         self._engine.register("incoming", frame)
         self._engine.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
@@ -113,7 +137,7 @@ def _compile(project: WarehouseProject, lake: Lake, manifest: Path, folder: Path
     if parsed.is_file():
         shutil.copy(parsed, folder)
     nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
-    chosen = _upstream_of(nodes, INTERACTIONS)
+    chosen = [*_upstream_of(nodes, INTERACTIONS), *_upstream_of(nodes, ITEMS)]
     run_dbt(project, lake, ["compile", *_FLAGS, "--select", *(node["name"] for node in chosen)], target=folder)
     compiled = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["nodes"]
     return [

@@ -1,6 +1,7 @@
 """The catalogue as aligned arrays: row `i` of every array describes item row `i`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,29 @@ class Catalogue:
     def available_at(self, as_of: int) -> BoolArray:
         """Which items may be recommended at `as_of` (seconds since 1970 UTC), shape (items,)."""
         return (self.available_from <= as_of) & (as_of < self.available_until)
+
+    def with_items(self, items: pd.DataFrame, embeddings: FloatArray | None) -> "Catalogue":
+        """The catalogue with items added, or put in the place of those with the same ids.
+
+        Args:
+            items: One row per item, as for `from_frame`.
+            embeddings: Vectors aligned with the rows of `items`; needed where this catalogue has vectors.
+        """
+        changed = Catalogue.from_frame(items, embeddings)
+        if (self.embeddings is None) != (changed.embeddings is None):
+            raise DataError("either all items of a catalogue have a text vector or none; give vectors of the new ones")
+        kept = ~np.isin(self.item_ids.astype(str), changed.item_ids.astype(str))
+        item_ids = np.concatenate([self.item_ids[kept], changed.item_ids])
+        order = np.argsort(item_ids.astype(str), kind="stable")
+
+        def merged(name: str) -> Any:
+            own, new = getattr(self, name), getattr(changed, name)
+            if own is None:
+                return None
+            new = np.full(changed.count, np.nan, dtype=np.float32) if new is None else new
+            return np.ascontiguousarray(np.concatenate([own[kept], new])[order])
+
+        return Catalogue(**{entry.name: merged(entry.name) for entry in fields(Catalogue)})
 
     def with_embeddings(self, embeddings: FloatArray) -> "Catalogue":
         """The same catalogue with text vectors, shape (items, dimension)."""

@@ -23,6 +23,8 @@ from models.retriever import in_blocks, top_rows
 
 FACTS_FILE = "index.json"
 USERS_AT_ONCE = 256
+RECALL_SLACK = 0.05
+"""How far recall may fall below its target before an index is built anew."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class IndexConfig:
     """Length of the lists on which recall is measured."""
     sample: int = 512
     """Queries on which recall is measured."""
+    rebuild_from: float = 0.3
+    """Share of empty labels from which the index is built anew."""
 
     def __post_init__(self) -> None:
         if not 0 < self.recall_target <= 1:
@@ -106,6 +110,17 @@ class ItemIndex:
     def count(self) -> int:
         """Number of items that can be found."""
         return sum(item is not None for item in self._item_ids)
+
+    @property
+    def has_many_gaps(self) -> bool:
+        """Whether so many labels are empty that the index should be built anew."""
+        return self.count <= (1 - self.config.rebuild_from) * len(self._item_ids)
+
+    def is_worn(self, vectors: Mapping[str, FloatArray]) -> bool:
+        """Whether it should be built anew: it has many gaps, or finds too little of `vectors`, by retriever."""
+        asked = {name: own[:: max(len(own) // self.config.sample, 1)] for name, own in vectors.items()}
+        found = [self.measure_recall(name, asked[name]) for name in self.names if name in asked]
+        return self.has_many_gaps or min(found, default=1.0) < self.config.recall_target - RECALL_SLACK
 
     def catalogue_rows(self, item_ids: ObjectArray) -> IntArray:
         """Row in `item_ids` of each label, -1 for an item that is not among them; shape (labels,)."""

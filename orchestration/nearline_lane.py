@@ -24,6 +24,7 @@ def open_watch(settings: Settings) -> LakeWatch:
         ArtifactResource(path=str(settings.artifacts_path)),
         warehouse_project(settings),
         budget_bytes=settings.nearline_memory_mb * 2**20,
+        new_item_users=settings.nearline_new_item_users,
     )
 
 

@@ -5,10 +5,12 @@ from assets.streams.landing import LandingSource
 from orchestration.home import open_lake
 from orchestration.nearline_lane import utc_now
 from orchestration.settings import Settings
+from quality.landing_columns import Kind
 
 
 def build_sources(settings: Settings) -> list[EventSource]:
     """The landing zone always, and the streams that are configured; their clients are imported only then."""
+    kinds: tuple[Kind, ...] = ("items", "events")
     sources: list[EventSource] = [
         LandingSource(
             open_lake(settings),
@@ -16,7 +18,9 @@ def build_sources(settings: Settings) -> list[EventSource]:
             settle_seconds=settings.settle_seconds,
             max_bytes=settings.nearline_max_file_mb * 2**20,
             clock=utc_now,
+            kind=kind,
         )
+        for kind in kinds
     ]
     if settings.nearline_redis_url.get_secret_value():
         from assets.streams.redis_stream import RedisStreamSource

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from assets.landing_zone import LandingFile
 from models.nearline import Position
+from quality.landing_columns import Kind
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Delivery:
 
     ignored_columns: tuple[str, ...] = ()
     """Columns of the rows that are no landing columns."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the rows are: streams bring events, landing files also items."""
+        return "events" if self.file is None else self.file.kind
 
 
 class EventSource(Protocol):

@@ -1,4 +1,7 @@
-"""Landing files as a source of the nearline lane: one file is one delivery, its record in `ops.files` its position."""
+"""Landing files as a source of the nearline lane: one file is one delivery, its record in `ops.files` its position.
+
+Events and items are two sources, since each is read in its own order.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,15 +15,13 @@ from assets.landing_zone import LandingFile, LandingZone
 from assets.streams.contract import Delivery
 from models.errors import SourceError
 from models.nearline import Position
-from quality.landing_columns import LANDING_COLUMNS, REQUIRED_COLUMNS, ROW_ERROR
+from quality.landing_columns import LANDING_COLUMNS, REQUIRED_COLUMNS, ROW_ERROR, Kind
 
 NAME = "landing"
 
 
 class LandingSource:
-    """New complete event files of a landing zone, in the order of their names."""
-
-    name = NAME
+    """New complete files of one kind in a landing zone, in the order of their names."""
 
     def __init__(
         self,
@@ -30,16 +31,20 @@ class LandingSource:
         settle_seconds: float,
         max_bytes: int,
         clock: Callable[[], datetime],
+        kind: Kind = "events",
     ) -> None:
         """Watch a landing zone.
 
         Args:
             lake: Knows which files were read.
-            landing: Folder with `events/`.
+            landing: Folder with a folder for each kind.
             settle_seconds: How long a file must have been left alone.
             max_bytes: Files from this size on are left to the batch lane.
             clock: The present moment, UTC without a zone.
+            kind: Which files.
         """
+        self.name = NAME if kind == "events" else f"{NAME}:{kind}"
+        self._kind = kind
         self._lake = lake
         self._zone = LandingZone(landing)
         self._settle = settle_seconds
@@ -54,12 +59,12 @@ class LandingSource:
 
     def resume(self, position: Position) -> None:
         """Ask the lake anew which files it has."""
-        self._known = set(self._lake.frame("SELECT file_hash FROM ops.files WHERE kind = 'events'")["file_hash"])
+        self._known = set(self._lake.frame("SELECT file_hash FROM ops.files WHERE kind = ?", [self._kind])["file_hash"])
         self._done.clear()
 
     def poll(self, max_rows: int, timeout_s: float) -> Delivery | None:
         """The first new complete file; returns at once."""
-        for path in self._zone.candidates("events"):
+        for path in self._zone.candidates(self._kind):
             facts = _facts(path)
             if facts is None or self._done.get(path) == facts:
                 continue
@@ -67,7 +72,7 @@ class LandingSource:
                 delivery = self._read(path, facts)
             except SourceError as error:
                 self.rejected[path.name] = str(error)
-                self._zone.reject("events", path, error)
+                self._zone.reject(self._kind, path, error)
                 continue
             if delivery is not None:
                 return delivery
@@ -81,7 +86,7 @@ class LandingSource:
 
     def backlog(self) -> int:
         """Files that were not looked at, or not committed."""
-        return sum(self._done.get(path) != _facts(path) for path in self._zone.candidates("events"))
+        return sum(self._done.get(path) != _facts(path) for path in self._zone.candidates(self._kind))
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -91,23 +96,23 @@ class LandingSource:
             self.too_large.add(path.name)
             self._done[path] = facts
             return None
-        file = self._zone.inspect("events", path, now=self._clock(), settle_seconds=self._settle)
+        file = self._zone.inspect(self._kind, path, now=self._clock(), settle_seconds=self._settle)
         if file is None:
             return None
         if file.file_hash in self._known:
             self._done[path] = facts
             return None
-        tables = list(read_tables(path, required=REQUIRED_COLUMNS["events"]))
-        return None if file.has_changed() else _delivery(file, tables)
+        tables = list(read_tables(path, required=REQUIRED_COLUMNS[self._kind]))
+        return None if file.has_changed() else _delivery(self.name, file, tables)
 
 
-def _delivery(file: LandingFile, tables: list[pa.Table]) -> Delivery:
-    cells = pa.concat_tables(tables, promote_options="default") if tables else _no_rows()
-    expected = {*LANDING_COLUMNS["events"], ROW_ERROR}
+def _delivery(source: str, file: LandingFile, tables: list[pa.Table]) -> Delivery:
+    cells = pa.concat_tables(tables, promote_options="default") if tables else _no_rows(file.kind)
+    expected = {*LANDING_COLUMNS[file.kind], ROW_ERROR}
     count = cells.num_rows
     arrived = datetime.fromtimestamp(file.modified_ns / 1e9, UTC).replace(tzinfo=None)
     return Delivery(
-        source=NAME,
+        source=source,
         cells=cells,
         origins=(file.name,) * count,
         numbers=tuple(range(1, count + 1)),
@@ -119,8 +124,8 @@ def _delivery(file: LandingFile, tables: list[pa.Table]) -> Delivery:
     )
 
 
-def _no_rows() -> pa.Table:
-    return pa.table({name: pa.array([], pa.string()) for name in REQUIRED_COLUMNS["events"]})
+def _no_rows(kind: Kind) -> pa.Table:
+    return pa.table({name: pa.array([], pa.string()) for name in REQUIRED_COLUMNS[kind]})
 
 
 def _facts(path: Path) -> tuple[int, int] | None:

@@ -148,3 +148,21 @@ def test_an_unknown_retriever_is_named() -> None:
 def test_the_recall_target_is_checked() -> None:
     with pytest.raises(ConfigurationError, match="recall_target"):
         IndexConfig(recall_target=0)
+
+
+def test_an_index_with_many_gaps_is_worn() -> None:
+    index, own = built(10), vectors(10)
+    assert not index.is_worn({"content": own})
+    index.remove(ids(3)[:2])
+    assert not index.has_many_gaps
+    index.remove(ids(3))
+    assert index.has_many_gaps
+    assert index.is_worn({"content": own})
+
+
+def test_an_index_that_finds_too_little_is_worn() -> None:
+    index = built(2_000, INVERTED)
+    asked = {"content": vectors(2_000), "als": vectors(2_000, 4, seed=1)}
+    assert not index.is_worn(asked)
+    index._probes = dict.fromkeys(index.names, 1)
+    assert index.is_worn(asked)

@@ -14,6 +14,7 @@ from assets.artifacts import ArtifactStore
 from assets.builds import Recipe, recorded_build
 from assets.champion import CHAMPION, load_champion
 from assets.domain import load_domain
+from assets.encoder_stages import ENCODER_KIND
 from assets.features import histories_of
 from assets.index import INDEX
 from assets.index import KIND as INDEX_KIND
@@ -29,9 +30,11 @@ from assets.streams.contract import Delivery
 from assets.streams.landing import LandingSource
 from assets.warehouse_sql import EVENT_COLUMNS, InteractionRules
 from models.features import in_order
+from models.item_text import render_item_text, text_hashes
+from models.language_model import TextEncoder
 from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
-from models.schema import MARTS, TRAINING_INTERACTIONS, USER_HISTORIES
+from models.schema import ITEM_EMBEDDINGS, MARTS, TRAINING_INTERACTIONS, USER_HISTORIES
 from models.splitting import Holdout, Targets
 from orchestration.home import open_lake, prepare_home, warehouse_project
 from orchestration.settings import Settings, load_settings, write_home_file
@@ -155,6 +158,28 @@ def market(built_market: Market) -> Market:
     return built_market
 
 
+@pytest.fixture
+def text_market(market: Market, tiny_encoder: Path) -> Iterator[Market]:
+    """The market with texts: even items are red, odd ones blue; the last place of a list is for a cold item."""
+    domain = Path(market.settings.domain)
+    domain.write_text("cold_places = [5]\n" + DOMAIN)
+    lake, store = market.lake, ArtifactStore(market.settings.artifacts_path)
+    with store.scratch() as folder:
+        shutil.copytree(tiny_encoder, folder, dirs_exist_ok=True)
+        version = store.put(folder, ENCODER_KIND)
+    titles = "if(item_id[2:]::INTEGER % 2 = 0, 'red lipstick for lips', 'blue shampoo for hair')"
+    lake.write(lambda connection: connection.execute(f"UPDATE marts.items SET title = {titles}"), message="titles")
+    items = lake.frame("SELECT * FROM marts.items ORDER BY item_id")
+    texts = render_item_text(items)
+    vectors = TextEncoder.load(store.path(ENCODER_KIND, version), max_tokens=48).encode(texts.tolist())
+    rows = {"item_id": items["item_id"], "text_hash": text_hashes(texts), "encoder_version": version}
+    lake.replace_table(ITEM_EMBEDDINGS, pd.DataFrame({**rows, "embedding": list(vectors)}))
+    names = {"retrievers": ["popularity", "content"], "candidates_per_retriever": 10, "fusion": {"evaluations": 5}}
+    train(market, RecommenderConfig.from_dict(names))
+    yield market
+    domain.write_text(DOMAIN)
+
+
 def _build(market: Market) -> None:
     """What the warehouse and the features do."""
     lake, settings = market.lake, market.settings
@@ -192,7 +217,7 @@ def _build(market: Market) -> None:
     lake.replace_table(USER_HISTORIES, histories_of(lake))
 
 
-def train(market: Market) -> None:
+def train(market: Market, config: RecommenderConfig = CONFIG) -> None:
     """A champion with its index, and lists of all users."""
     lake, settings = market.lake, market.settings
     catalogue = read_catalogue(lake)
@@ -200,7 +225,7 @@ def train(market: Market) -> None:
     nobody = Holdout(
         log, np.zeros(0, dtype=np.int32), Targets(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
     )
-    model = Recommender.fit(log, nobody, catalogue, CONFIG, seed=0)
+    model = Recommender.fit(log, nobody, catalogue, config, seed=0)
     store = ArtifactStore(settings.artifacts_path)
     with store.scratch() as folder:
         model.save(folder / PRODUCTION)
