@@ -43,6 +43,7 @@ class ListReader:
         clock: Callable[[], datetime],
         max_lag_s: float = MAX_LAG_S,
         check_every_s: float = CHECK_EVERY_S,
+        why_no_mirror: str = "no mirror is configured",
     ) -> None:
         """Ask the lake once whether the mirror is fresh, and again at an interval until `close`.
 
@@ -53,6 +54,7 @@ class ListReader:
             clock: The present moment, UTC without a zone.
             max_lag_s: For how long the mirror may lack a change.
             check_every_s: Seconds between two questions.
+            why_no_mirror: What `trouble` says where there is no mirror.
         """
         self._lake, self._mirror, self._surface, self._clock = lake, mirror, surface, clock
         self._max_lag = max_lag_s
@@ -61,7 +63,7 @@ class ListReader:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         if mirror is None:
-            self.trouble = "no mirror is configured"
+            self.trouble = why_no_mirror
             return
         self.check()
         self._thread = threading.Thread(target=self._watch, args=(check_every_s,), name="mirror-check", daemon=True)

@@ -14,7 +14,7 @@ from assets.list_reader import ListReader
 from assets.mirrors.contract import ListMirror
 from assets.mirrors.filling import FillReport, catch_up
 from assets.mirrors.opening import open_mirror
-from models.errors import FreshetError
+from models.errors import FreshetError, MirrorError
 from orchestration.home import open_lake
 from orchestration.nearline_lane import utc_now
 from orchestration.nearline_metrics import NearlineMetrics
@@ -39,12 +39,18 @@ def mirror_of(settings: Settings) -> ListMirror | None:
 def open_list_reader(settings: Settings | None = None) -> ListReader:
     """A reader of the lists of a home folder, for services; close it, or use it in `with`.
 
+    A mirror that cannot be opened is no error: the reader's `trouble` says why, and the lake answers.
+
     Args:
         settings: The home folder's; read from the environment when None.
     """
     chosen = settings or load_settings()
     surface = load_domain(chosen.domain).surface
-    return ListReader(open_lake(chosen), mirror_of(chosen), surface=surface, clock=utc_now)
+    try:
+        mirror, why_not = mirror_of(chosen), "no mirror is configured"
+    except MirrorError as error:
+        mirror, why_not = None, str(error)
+    return ListReader(open_lake(chosen), mirror, surface=surface, clock=utc_now, why_no_mirror=why_not)
 
 
 @contextmanager

@@ -164,7 +164,7 @@ def _explained(folder: Path) -> Iterator[None]:
         yield
     except lmdb.MapFullError as error:
         raise MirrorError(f"the mirror {folder} is full; raise FRESHET_MIRROR_MB, or delete the folder") from error
-    except lmdb.Error as error:
+    except (lmdb.Error, OSError) as error:
         raise MirrorError(
             f"the mirror {folder} cannot be used: {error}; it is a copy, so delete the folder and the next publication "
             "fills it again, or set FRESHET_MIRROR=off"

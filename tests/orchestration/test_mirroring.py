@@ -11,7 +11,7 @@ from assets.lake import Lake
 from assets.mirrors.embedded import EmbeddedMirror
 from assets.mirrors.filling import FillReport
 from models.errors import ConfigurationError, FreshetError
-from orchestration.mirroring import MirrorFollower, mirror_of
+from orchestration.mirroring import MirrorFollower, mirror_of, open_list_reader
 from orchestration.settings import load_settings
 
 NOW = datetime(2026, 1, 1)
@@ -55,3 +55,15 @@ def test_the_setting_chooses_the_mirror(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="FRESHET_MIRROR") as caught:
         load_settings(home=tmp_path, mirror="memcached://:hunter2@host")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_mirror_that_cannot_be_opened_leaves_the_reader_to_the_lake(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "data.mdb").write_bytes(b"no database" * 1_000)
+    _publish(lake, "a")
+    settings = load_settings(home=tmp_path, catalogue=lake.catalogue, data_path=lake.data_path)
+    with open_list_reader(settings) as reader:
+        found = reader.read("a")
+        assert "delete the folder" in reader.trouble
+    assert found is not None
+    assert found.origin == "lake"
