@@ -35,7 +35,6 @@ from quality.row_rules import RuleContext
 STAGES = ("polled", "staged", "loaded", "advanced", "committed", "remembered")
 """Boundaries that a batch passes, in order; `NearlineLane.process` tells of each but the first."""
 
-
 FRESHNESS_KEPT = timedelta(hours=24)
 RENEWED_BESIDE, RENEWED_ALONE = 32, 512
 """Most users without new events whose lists one batch renews, beside those with events and alone."""

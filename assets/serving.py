@@ -80,7 +80,6 @@ SELECT
 FROM read_parquet(?)
 """
 
-
 # Lists of users with events that wait for the warehouse.
 _AHEAD = """
 SELECT DISTINCT l.user_id FROM serving.top_k AS l
