@@ -38,14 +38,19 @@ _HISTORY = 100
 _LONGEST_ERROR = 500
 
 
-@run_failure_sensor(name="alert_on_failure", default_status=DefaultSensorStatus.RUNNING)
+@run_failure_sensor(
+    name="alert_on_failure", default_status=DefaultSensorStatus.RUNNING, monitor_all_code_locations=True
+)
 def alert_on_failure(context: RunFailureSensorContext, notifier: ResourceParam[Notifier]) -> None:
     """One alert per failed run: the checks that blocked it and the steps that broke."""
     _alert_or_raise(context, notifier)
 
 
 @run_status_sensor(
-    run_status=DagsterRunStatus.SUCCESS, name="alert_on_warning", default_status=DefaultSensorStatus.RUNNING
+    run_status=DagsterRunStatus.SUCCESS,
+    name="alert_on_warning",
+    default_status=DefaultSensorStatus.RUNNING,
+    monitor_all_code_locations=True,
 )
 def alert_on_warning(context: RunStatusSensorContext, notifier: ResourceParam[Notifier]) -> None:
     """One alert per successful run in which a check warned."""

@@ -7,8 +7,10 @@ import yaml
 
 from assets.dbt_project import WarehouseProject, prepare_project
 from assets.lake import Lake
+from orchestration import run_coordination
 from orchestration.environment import prepare_environment
 from orchestration.event_storage import event_log_config
+from orchestration.run_coordination import BATCH, LANE, LaneRunCoordinator
 from orchestration.settings import Settings
 
 _LANDING_KINDS = ("events", "items", "users")
@@ -51,14 +53,19 @@ def prepare_home(settings: Settings) -> None:
 
 def dagster_config(settings: Settings) -> dict[str, Any]:
     """Content of `dagster.yaml`."""
+    # A SQLite catalogue takes one writer at a time; runs beside each other would only wait for its lock.
+    batch_runs = 1 if settings.lake_catalogue.startswith("sqlite:") else 4
     config: dict[str, Any] = {
         "telemetry": {"enabled": False},
         # Without it the UI opens with a form for a newsletter.
         "nux": {"enabled": False},
-        "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"},
+        "run_coordinator": {"module": run_coordination.__name__, "class": LaneRunCoordinator.__name__},
         "concurrency": {
-            # A SQLite catalogue takes one writer at a time; runs beside each other would only wait for its lock.
-            "runs": {"max_concurrent_runs": 1 if settings.lake_catalogue.startswith("sqlite:") else 4}
+            "runs": {
+                # Runs of the nearline lane count, but never wait.
+                "max_concurrent_runs": batch_runs + 1,
+                "tag_concurrency_limits": [{"key": LANE, "value": BATCH, "limit": batch_runs}],
+            }
         },
         "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 300},
         "sensors": {"use_threads": True, "num_workers": 4},

@@ -34,13 +34,18 @@ class Reporter:
 
     def __call__(self, report: BatchReport) -> None:
         """Record one batch."""
-        tags = {"freshet/lane": "nearline", "freshet/source": _tag(report.source)}
         try:
-            for asset, metadata in _materialisations(report).items():
-                self._instance.report_runless_asset_event(AssetMaterialization(asset, metadata=metadata, tags=tags))
+            for made in materialisations(report):
+                self._instance.report_runless_asset_event(made)
         except SQLAlchemyError as error:
             _LOG.warning("batch of snapshot %d is missing in the Dagster UI: %s", report.snapshot, error)
             self._metrics.error(error)
+
+
+def materialisations(report: BatchReport) -> list[AssetMaterialization]:
+    """What a batch made, as the UI shows it."""
+    tags = {"freshet/lane": "nearline", "freshet/source": _tag(report.source)}
+    return [AssetMaterialization(asset, metadata=facts, tags=tags) for asset, facts in _facts(report).items()]
 
 
 def lag_facts(lags: tuple[float, ...], name: str) -> dict[str, float]:
@@ -51,7 +56,7 @@ def lag_facts(lags: tuple[float, ...], name: str) -> dict[str, float]:
     return {f"{name}_p50_s": round(float(p50), 3), f"{name}_p95_s": round(float(p95), 3)}
 
 
-def _materialisations(report: BatchReport) -> dict[str, dict[str, Any]]:
+def _facts(report: BatchReport) -> dict[str, dict[str, Any]]:
     counts = report.counts
     made: dict[str, dict[str, Any]] = {}
     if counts.rows_in:

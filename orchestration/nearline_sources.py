@@ -7,10 +7,12 @@ from orchestration.nearline_lane import utc_now
 from orchestration.settings import Settings
 from quality.landing_columns import Kind
 
+LANDING_KINDS: tuple[Kind, ...] = ("items", "events")
+"""Kinds of landing files that the nearline lane reads, in this order."""
+
 
 def build_sources(settings: Settings) -> list[EventSource]:
     """The landing zone always, and the streams that are configured; their clients are imported only then."""
-    kinds: tuple[Kind, ...] = ("items", "events")
     sources: list[EventSource] = [
         LandingSource(
             open_lake(settings),
@@ -20,7 +22,7 @@ def build_sources(settings: Settings) -> list[EventSource]:
             clock=utc_now,
             kind=kind,
         )
-        for kind in kinds
+        for kind in LANDING_KINDS
     ]
     if settings.nearline_redis_url.get_secret_value():
         from assets.streams.redis_stream import RedisStreamSource

@@ -34,6 +34,8 @@ IDLE_S = 0.05
 RENEW_EVERY_S = 1.0
 """How often the lake is asked for what others wrote, while no events come."""
 _LONGEST_PAUSE_S = 5.0
+MOST_FAILURES = 6
+"""Failures in a row, some ten seconds of them, after which a worker that is to end by itself gives up."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class _Progress:
     backlog: int = 0
     """What waited at the source when it was delivered."""
     failures: int = 0
+    error: FreshetError | None = None
+    """Of the last failure."""
 
 
 class NearlineWorker:
@@ -88,16 +92,21 @@ class NearlineWorker:
         self._last_turn = time.monotonic()
         self._renewed_at = 0.0
 
-    def run(self, stop: threading.Event, *, until_idle: bool = False) -> bool:
+    def run(self, stop: threading.Event, *, until_idle: bool = False, linger_s: float = 0.0) -> bool:
         """Work until told to stop.
 
         Args:
             stop: Set by a signal; the batch under way is finished.
             until_idle: Stop by itself once every source is read and nothing waits.
+            linger_s: How long it then waits for more before it stops.
 
         Returns:
             Whether this worker led; with `until_idle` False means that another one does.
+
+        Raises:
+            FreshetError: with `until_idle`, a batch or source has failed too often in a row.
         """
+        busy_at = time.monotonic()
         with _Heartbeat(self.keep_lease, self._lease.seconds / 3):
             try:
                 while not stop.is_set():
@@ -107,8 +116,13 @@ class NearlineWorker:
                             return False
                         stop.wait(STANDBY_S)
                         continue
-                    if not self._turn(stop) and until_idle:
+                    if self._turn(stop):
+                        busy_at = time.monotonic()
+                        self._give_up_after_failures(until_idle)
+                    elif until_idle and time.monotonic() - busy_at >= linger_s:
                         return True
+                    elif until_idle:
+                        stop.wait(IDLE_S)
             finally:
                 if self._term is not None:
                     self._lease.give_up(self._term)
@@ -230,7 +244,13 @@ class NearlineWorker:
         self._last_error = str(error)
         _LOG.warning("%s", error)
         progress.failures += 1
+        progress.error = error
         stop.wait(min(_LONGEST_PAUSE_S, 0.2 * 2 ** min(progress.failures, 6)))
+
+    def _give_up_after_failures(self, until_idle: bool) -> None:
+        worst = max(self._progress.values(), key=lambda progress: progress.failures)
+        if until_idle and worst.failures >= MOST_FAILURES and worst.error is not None:
+            raise worst.error
 
     def _resume(self, source: EventSource) -> None:
         self._progress[source.name].delivery = None

@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     nearline_new_item_users: int = Field(
         200, ge=0, description="Users whose lists the nearline worker makes anew for each new item: those it fits best."
     )
+    nearline_linger_s: float = Field(
+        20.0, ge=0, description="How long a nearline run of the sensor waits for more events before it ends."
+    )
     nearline_redis_url: SecretStr = Field(
         SecretStr(""), description="redis://… of a Redis stream of events for the nearline worker; default: none."
     )

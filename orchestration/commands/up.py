@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from orchestration.settings import Settings
 
 _START_SECONDS = 180.0
-_MODULE = "orchestration.definitions"
+_MODULES = ("-m", "orchestration.definitions", "-m", "orchestration.nearline_definitions")
+"""The code locations: the batch lane, and the sensor path of the nearline lane."""
 
 
 def up(
@@ -72,12 +73,12 @@ def _dagster(host: str, port: int) -> Iterator[Service]:
     programs = Path(sys.executable).parent
     yield Service(
         "dagster-webserver",
-        [str(programs / "dagster-webserver"), "-m", _MODULE, "-h", host, "-p", str(port)],
+        [str(programs / "dagster-webserver"), *_MODULES, "-h", host, "-p", str(port)],
         f"http://{host}:{port}",
         "Dagster: the lineage graph, checks, runs and backfills",
         f"http://{host}:{port}/server_info",
     )
-    yield Service("dagster-daemon", [str(programs / "dagster-daemon"), "run", "-m", _MODULE], "", "")
+    yield Service("dagster-daemon", [str(programs / "dagster-daemon"), "run", *_MODULES], "", "")
 
 
 def _mlflow(settings: "Settings", host: str, port: int) -> Iterator[Service]:

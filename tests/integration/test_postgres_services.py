@@ -72,6 +72,15 @@ class Stack:
     databases: dict[str, str]
     ports: dict[str, int]
     services: dict[str, Any]
+    configs: dict[str, Any]
+
+    def write_workspace(self) -> None:
+        """The workspace file of the compose file, with the code locations on this machine."""
+        workspace = yaml.safe_load(self.configs["workspace"]["content"])
+        for location in workspace["load_from"]:
+            server = location["grpc_server"]
+            location["grpc_server"] = {**server, "host": "127.0.0.1", "port": self.ports[str(server["port"])]}
+        (self.home / "workspace.yaml").write_text(yaml.safe_dump(workspace))
 
     def command(self, service: str) -> list[str]:
         program, *rest = [self.here(word) for word in self.services[service]["command"]]
@@ -88,7 +97,7 @@ class Stack:
         text = text.replace("freshet:unused@postgres:5432", "postgres@127.0.0.1:5432")
         text = text.replace("host=postgres user=freshet", "host=127.0.0.1 user=postgres")
         text = re.sub(r"(?<=:)//(code-location|mlflow)", "//127.0.0.1", text)
-        text = re.sub(r"=(0\.0\.0\.0|code-location)$", "=127.0.0.1", text)
+        text = re.sub(r"=0\.0\.0\.0$", "=127.0.0.1", text).replace("/etc/freshet", str(self.home))
         text = text.replace("mlflow:5000", "127.0.0.1:5000")
         for name, port in self.ports.items():
             text = re.sub(rf"(?<=[:=]){name}\b", str(port), text)
@@ -106,10 +115,12 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(databases: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """All services started in the order of their dependencies."""
-    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    compose = yaml.safe_load(COMPOSE.read_text())
     home = tmp_path_factory.mktemp("freshet")
-    made = Stack(home, databases, {port: free_port() for port in ("3000", "4000", "5000")}, services)
+    ports = {port: free_port() for port in ("3000", "4000", "4001", "5000")}
+    made = Stack(home, databases, ports, compose["services"], compose["configs"])
     (home / "mlflow").mkdir()
+    made.write_workspace()
     running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(service: str) -> None:
@@ -125,8 +136,10 @@ def stack(databases: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     try:
         start("mlflow")
         made.run("prepare")
-        start("code-location")
-        wait_for(lambda: is_healthy(made, "code-location"), home / "code-location.log")
+        for location in ("code-location", "nearline-location"):
+            start(location)
+        for location in ("code-location", "nearline-location"):
+            wait_for(partial(is_healthy, made, location), home / f"{location}.log")
         start("webserver")
         start("daemon")
         yield made
@@ -175,10 +188,13 @@ def answers(url: str) -> bool:
 
 def test_the_webserver_answers_and_has_the_code_location(stack: Stack) -> None:
     wait_for(lambda: is_healthy(stack, "webserver"), stack.home / "webserver.log")
-    loaded = "{ repositoriesOrError { ... on RepositoryConnection { nodes { assetGroups { groupName } } } } }"
+    fields = "location { name } assetGroups { groupName }"
+    loaded = f"{{ repositoriesOrError {{ ... on RepositoryConnection {{ nodes {{ {fields} }} }} }} }}"
     nodes = get(f"{stack.url('3000')}/graphql", loaded)["data"]["repositoriesOrError"]["nodes"]
     groups = {group["groupName"] for node in nodes for group in node["assetGroups"]}
     assert {"ingestion", "warehouse", "serving"} <= groups
+    names = {node["location"]["name"] for node in nodes}
+    assert names == {"orchestration.definitions", "orchestration.nearline_definitions"}
 
 
 def test_dagster_keeps_its_runs_in_postgres(stack: Stack) -> None:

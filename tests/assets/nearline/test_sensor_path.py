@@ -1,0 +1,61 @@
+"""The run that the sensor starts: the worker's own code until nothing more comes, recorded as the run's work."""
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+from dagster import AssetKey, DagsterInstance
+
+from assets.notifier import read_alerts
+from models.errors import FreshetError
+from orchestration import nearline_worker
+from orchestration.nearline_job import nearline_job
+from orchestration.nearline_lag import RULE
+
+ROWS = [f"u07,i{item:02d},purchase,2026-01-04T09:00:00Z,1" for item in (0, 1)]
+
+
+def _job(market: Any) -> Any:
+    return nearline_job(market.settings.model_copy(update={"nearline_linger_s": 0.0}))
+
+
+def test_a_run_takes_in_what_has_landed_and_names_what_it_made(market: Any) -> None:
+    market.land("a.csv", ROWS)
+    with DagsterInstance.ephemeral() as instance:
+        result = _job(market).execute_in_process(instance=instance)
+        made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+        (lists,) = instance.fetch_materializations(AssetKey("top_k"), limit=5).records
+    assert result.success
+    assert made == {"raw_events", "top_k"}
+    assert lists.run_id == result.run_id
+    assert not {"i00", "i01"} & market.item_ids("u07")
+
+
+def test_a_second_run_finds_nothing_to_do(market: Any) -> None:
+    market.land("a.csv", ROWS)
+    job = _job(market)
+    job.execute_in_process()
+    before = market.tables()
+    again = job.execute_in_process()
+    assert (again.success, again.get_asset_materialization_events()) == (True, [])
+    assert market.tables() == before
+
+
+def test_a_run_that_cannot_work_fails_instead_of_trying_for_ever(market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearline_worker, "MOST_FAILURES", 1)
+    market.land("a.csv", ROWS)
+    shutil.rmtree(market.settings.artifacts_path)
+    with pytest.raises(FreshetError):
+        _job(market).execute_in_process()
+
+
+def test_events_that_wait_for_long_are_one_alert_however_many_batches_they_are(market: Any) -> None:
+    for number, row in enumerate(ROWS):
+        file = market.land(f"{number}.csv", [row])
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    _job(market).execute_in_process()
+    (entry,) = read_alerts(market.settings.alerts_file)
+    (alert,) = entry["alerts"]
+    assert (entry["is_delivered"], alert["rule"], alert["severity"]) == (True, RULE, "error")
+    assert alert["says"].startswith("landing: the oldest event that waits arrived")
