@@ -34,14 +34,38 @@ def borrowed_connection(store: str, name: str, spill: Path) -> Iterator[duckdb.D
     Raises:
         LakeError: an extension is missing.
     """
-    shelf = (store, spill)
-    engine = _engine(shelf)
+    engine = take_engine(store, spill)
     connection = engine.cursor()
     try:
         yield connection
     finally:
         connection.close()
-        _give_back(engine, shelf, name)
+        give_back_engine(engine, store, spill, name)
+
+
+def take_engine(store: str, spill: Path) -> duckdb.DuckDBPyConnection:
+    """An engine from the shelf, or a new one; `give_back_engine` returns it. Arguments as of `borrowed_connection`."""
+    try:
+        return _SHELVES[store, spill].get_nowait()
+    except Empty:
+        # The cache knows a file by its name and time: a staging file that is written anew within the same tick of the
+        # clock would be read as it was before.
+        spill.parent.mkdir(parents=True, exist_ok=True)
+        engine = duckdb.connect(":memory:", config={"enable_external_file_cache": False, "temp_directory": str(spill)})
+        for extension in ("ducklake", store):
+            engine.execute(f"LOAD '{extension_file(extension)}'")
+        return engine
+
+
+def give_back_engine(engine: duckdb.DuckDBPyConnection, store: str, spill: Path, name: str) -> None:
+    """Detach the database `name` and put the engine on the shelf; one that cannot detach is closed."""
+    try:
+        engine.execute(f"DETACH DATABASE IF EXISTS {name}")
+    except duckdb.Error:
+        # Something still uses the database, such as an interrupted query: such an engine is not used again.
+        engine.close()
+        return
+    _SHELVES[store, spill].put(engine)
 
 
 def extension_file(name: str) -> Path:
@@ -60,27 +84,3 @@ def extension_file(name: str) -> Path:
     if not file.exists():
         raise LakeError(f"the DuckDB extension {name} is not for DuckDB {duckdb.__version__}; run `{wanted}`")
     return file
-
-
-def _engine(shelf: _Shelf) -> duckdb.DuckDBPyConnection:
-    store, spill = shelf
-    try:
-        return _SHELVES[shelf].get_nowait()
-    except Empty:
-        # The cache knows a file by its name and time: a staging file that is written anew within the same tick of the
-        # clock would be read as it was before.
-        spill.parent.mkdir(parents=True, exist_ok=True)
-        engine = duckdb.connect(":memory:", config={"enable_external_file_cache": False, "temp_directory": str(spill)})
-        for extension in ("ducklake", store):
-            engine.execute(f"LOAD '{extension_file(extension)}'")
-        return engine
-
-
-def _give_back(engine: duckdb.DuckDBPyConnection, shelf: _Shelf, name: str) -> None:
-    try:
-        engine.execute(f"DETACH DATABASE IF EXISTS {name}")
-    except duckdb.Error:
-        # Something still uses the database, such as an interrupted query: such an engine is not used again.
-        engine.close()
-        return
-    _SHELVES[shelf].put(engine)

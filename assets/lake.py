@@ -25,6 +25,9 @@ from models.schema import TABLES, TOP_K, Table
 BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "replayed_at", "built_at", "seconds")
 """Columns that say when or by which file a row came; two runs over the same input may differ in them."""
 
+LAKE = "lake"
+"""Name of the lake's database in a connection."""
+
 _WRITE_ATTEMPTS = 5
 _BUSY = ("database is locked", "transaction conflict", "could not serialize", "failed to commit ducklake")
 _MADE_FOR = re.compile(r'does not match existing data path in the catalog "(.*?)/?"')
@@ -65,6 +68,16 @@ class Lake:
         """Folder for files that live only during a write; what a killed process left there may be deleted."""
         return self.data_path.parent / "staging"
 
+    @property
+    def store(self) -> str:
+        """DuckDB extension of the catalogue's database."""
+        return "postgres_scanner" if self.catalogue.startswith("postgres:") else "sqlite_scanner"
+
+    @property
+    def spill_path(self) -> Path:
+        """Folder of this process for what does not fit in memory."""
+        return self.staging_path / f"{scratch_name()}spill"
+
     @contextmanager
     def connect(self, *, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a connection in which the lake is the default database.
@@ -75,10 +88,9 @@ class Lake:
         Raises:
             LakeError: the catalogue cannot be opened.
         """
-        store = "postgres_scanner" if self.catalogue.startswith("postgres:") else "sqlite_scanner"
-        spill = self.staging_path / f"{scratch_name()}spill"
-        with borrowed_connection(store, "lake", spill) as connection:
-            self._attach(connection, snapshot)
+        with borrowed_connection(self.store, LAKE, self.spill_path) as connection:
+            self.attach(connection, snapshot)
+            connection.execute(f"USE {LAKE}")
             yield connection
 
     @contextmanager
@@ -176,7 +188,7 @@ class Lake:
     def current_snapshot(self) -> int:
         """Id of the newest snapshot."""
         with self.connect() as connection:
-            return _snapshot_of(connection)
+            return snapshot_of(connection)
 
     def remove_orphans(self) -> int:
         """Delete data files that no snapshot knows, left by a process killed before its commit.
@@ -191,7 +203,12 @@ class Lake:
                 connection.execute("CALL ducklake_delete_orphaned_files('lake', cleanup_all => true)").fetchall()
             )
 
-    def _attach(self, connection: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
+    def attach(self, connection: duckdb.DuckDBPyConnection, snapshot: int | None = None) -> None:
+        """Attach the lake as the database `LAKE`.
+
+        Raises:
+            LakeError: the catalogue cannot be opened.
+        """
         connection.execute(f"SET memory_limit = '{self.memory_limit}'")
         Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
         options = [f"DATA_PATH '{self.data_path}/'", "DATA_INLINING_ROW_LIMIT 0"]
@@ -199,10 +216,9 @@ class Lake:
             options = [f"SNAPSHOT_VERSION {snapshot}"]
         location = self.catalogue.replace("'", "''")
         try:
-            connection.execute(f"ATTACH 'ducklake:{location}' AS lake ({', '.join(options)})")
+            connection.execute(f"ATTACH 'ducklake:{location}' AS {LAKE} ({', '.join(options)})")
         except duckdb.Error as error:
             raise _explained(error, self) from error
-        connection.execute("USE lake")
 
     def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], Result], message: str) -> Written[Result]:
         with self.connect() as connection:
@@ -214,7 +230,7 @@ class Lake:
             except BaseException:
                 _roll_back(connection)
                 raise
-            return Written(value, _snapshot_of(connection))
+            return Written(value, snapshot_of(connection))
 
 
 def append_frame(connection: duckdb.DuckDBPyConnection, table: Table, frame: pd.DataFrame) -> None:
@@ -234,7 +250,8 @@ def column_sql(table: Table, *, with_constraints: bool = True) -> str:
     return ", ".join(f'"{c.name}" {c.type}{" NOT NULL" if c.name in is_required else ""}' for c in table.columns)
 
 
-def _snapshot_of(connection: duckdb.DuckDBPyConnection) -> int:
+def snapshot_of(connection: duckdb.DuckDBPyConnection) -> int:
+    """Id of the snapshot that a connection, or its transaction, reads."""
     return int(connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()[0][0])
 
 

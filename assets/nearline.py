@@ -120,10 +120,11 @@ class NearlineLane:
         loaded = self._watch.refresh()
         renewed = self._watch.take_left(RENEWED_BESIDE if delivery else RENEWED_ALONE)
         try:
-            report = self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=False)
-        except StaleStateError:
-            self._watch.states.forget()
-            return self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=True)
+            try:
+                report = self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=False)
+            except StaleStateError:
+                self._watch.states.forget()
+                report = self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=True)
         except BaseException:
             self._watch.leave(renewed)
             raise

@@ -76,6 +76,11 @@ class LakeWatch:
         self.rules: InteractionRules
         self.states: UserStates
 
+    @property
+    def lake(self) -> Lake:
+        """The lake that is watched."""
+        return self._lake
+
     def __len__(self) -> int:
         """Users who are hot."""
         return 0 if self._loaded is None else len(self.states)
@@ -138,6 +143,12 @@ class LakeWatch:
         """Items have left all lists; those of these users are to be made anew."""
         self._shown.banned.difference_update(item_ids)
         self.leave(user_ids)
+
+    def unload(self) -> None:
+        """Know nothing any more, as at the beginning: after a time without a look at the lake."""
+        self._loaded = None
+        self._left.clear()
+        self.snapshot = 0
 
     def take_left(self, count: int) -> tuple[str, ...]:
         """Some of the users whose lists were left to this lane; `leave` gives them back after a failure."""

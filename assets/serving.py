@@ -67,7 +67,7 @@ FROM serving.top_k AS l
 LEFT JOIN features.user_histories AS now USING (user_id)
 LEFT JOIN (FROM features.user_histories AT (VERSION => {snapshot})) AS before USING (user_id)
 WHERE
-    l.surface = ? AND l.input_snapshot = ?
+    l.surface = ? AND l.lane = 'batch' AND l.input_snapshot = ?
     AND now.item_ids IS NOT DISTINCT FROM before.item_ids AND now.weights IS NOT DISTINCT FROM before.weights
 """
 
@@ -214,15 +214,18 @@ def top_k(
 def touched_users(lake: Lake, server: Server) -> list[str] | None:
     """Users whose history differs from the one that their list was made from, or who have no list.
 
+    Lists of the nearline lane count as such: they were made from events, and their snapshots are forgotten soon.
+
     Returns:
         Their ids, or None for all users: when a list was made by another champion.
     """
     surface = server.domain.surface
-    lists = lake.frame("SELECT DISTINCT input_snapshot, model_version FROM serving.top_k WHERE surface = ?", [surface])
+    sql = "SELECT DISTINCT input_snapshot, model_version, lane FROM serving.top_k WHERE surface = ?"
+    lists = lake.frame(sql, [surface])
     if set(lists["model_version"]) != {server.model_version}:
         return None
     fresh: list[str] = []
-    for snapshot in lists["input_snapshot"]:
+    for snapshot in lists.loc[lists["lane"] == "batch", "input_snapshot"].unique():
         fresh += lake.frame(_UNCHANGED.format(snapshot=int(snapshot)), [surface, int(snapshot)])["user_id"].tolist()
     return sorted(set(lake.frame("SELECT user_id FROM marts.users")["user_id"]) - set(fresh))
 

@@ -91,6 +91,7 @@ class InteractionRules:
         (self._items,) = (f"{model.schema}.{model.name}" for model in models if model.name == ITEMS)
         for model in models:
             self._engine.execute(f"CREATE VIEW {model.schema}.{model.name} AS {model.sql}")
+        self._nothing = self._selected()
 
     @classmethod
     def load(cls, project: WarehouseProject, lake: Lake) -> Self:
@@ -107,8 +108,13 @@ class InteractionRules:
         Returns:
             `models.nearline.INTERACTION_COLUMNS`.
         """
+        if events.empty:
+            return self._nothing.copy()
         self._engine.execute("DELETE FROM raw.events")
         self._insert(RAW_EVENTS.qualified_name, events[list(EVENT_COLUMNS)])
+        return self._selected()
+
+    def _selected(self) -> pd.DataFrame:
         return self._engine.execute(f"SELECT {', '.join(INTERACTION_COLUMNS)} FROM marts.{INTERACTIONS}").df()
 
     def items(self, versions: pd.DataFrame) -> pd.DataFrame:

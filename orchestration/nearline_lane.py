@@ -7,6 +7,7 @@ from assets.domain import load_domain
 from assets.nearline import NearlineLane
 from assets.nearline_watch import LakeWatch
 from assets.resources import ArtifactResource
+from assets.warm_lake import warmed
 from orchestration.home import open_lake, warehouse_project
 from orchestration.settings import Settings
 
@@ -19,7 +20,7 @@ def utc_now() -> datetime:
 def open_watch(settings: Settings) -> LakeWatch:
     """Model, index and hot state of a home folder; nothing is loaded yet."""
     return LakeWatch(
-        open_lake(settings),
+        warmed(open_lake(settings)),
         load_domain(settings.domain),
         ArtifactResource(path=str(settings.artifacts_path)),
         warehouse_project(settings),
@@ -35,9 +36,9 @@ def open_lane(
     now: Callable[[], datetime] = utc_now,
     on_stage: Callable[[str], None] | None = None,
 ) -> NearlineLane:
-    """The lane of a home folder."""
+    """The lane of a home folder, on the lake of its watch."""
     return NearlineLane(
-        open_lake(settings),
+        watch.lake,
         load_domain(settings.domain),
         watch,
         settings.pseudonym_key.get_secret_value(),

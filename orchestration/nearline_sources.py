@@ -1,8 +1,8 @@
 """Settings → the sources that the nearline lane reads."""
 
+from assets.lake import Lake
 from assets.streams.contract import EventSource
 from assets.streams.landing import LandingSource
-from orchestration.home import open_lake
 from orchestration.nearline_lane import utc_now
 from orchestration.settings import Settings
 from quality.landing_columns import Kind
@@ -11,11 +11,11 @@ LANDING_KINDS: tuple[Kind, ...] = ("items", "events")
 """Kinds of landing files that the nearline lane reads, in this order."""
 
 
-def build_sources(settings: Settings) -> list[EventSource]:
+def build_sources(settings: Settings, lake: Lake) -> list[EventSource]:
     """The landing zone always, and the streams that are configured; their clients are imported only then."""
     sources: list[EventSource] = [
         LandingSource(
-            open_lake(settings),
+            lake,
             settings.landing_path,
             settle_seconds=settings.settle_seconds,
             max_bytes=settings.nearline_max_file_mb * 2**20,

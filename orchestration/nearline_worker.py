@@ -9,18 +9,22 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import duckdb
+
+from assets.domain import load_domain
 from assets.lake import Lake
-from assets.lease import Lease, Term, nearline_lease
+from assets.lease import Lease, nearline_lease
 from assets.nearline import BatchReport, NearlineLane
 from assets.nearline_commit import read_positions
+from assets.nearline_upkeep import Upkeep
 from assets.nearline_watch import LakeWatch
 from assets.streams.contract import Delivery, EventSource
 from models.errors import FreshetError, LeaseLostError, PositionMovedError
 from orchestration.alert_delivery import build_notifier
-from orchestration.home import open_lake
+from orchestration.leadership import Leadership
 from orchestration.nearline_lag import LagAlarm
 from orchestration.nearline_lane import open_lane, open_watch, utc_now
 from orchestration.nearline_metrics import NearlineMetrics
@@ -36,6 +40,8 @@ RENEW_EVERY_S = 1.0
 _LONGEST_PAUSE_S = 5.0
 MOST_FAILURES = 6
 """Failures in a row, some ten seconds of them, after which a worker that is to end by itself gives up."""
+_TRANSIENT = (FreshetError, duckdb.Error)
+"""What is tried again: a source or a store that does not answer, a catalogue that is locked, a refresh under way."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,6 +71,7 @@ class NearlineWorker:
         alarm: LagAlarm,
         *,
         report: Callable[[BatchReport], None],
+        upkeep: Upkeep,
         now: Callable[[], datetime],
         max_rows: int,
     ) -> None:
@@ -79,14 +86,15 @@ class NearlineWorker:
             metrics: Are told of everything.
             alarm: Is told how long events wait.
             report: Called with each committed batch.
+            upkeep: Puts files together between two batches.
             now: Clock of the edge.
             max_rows: Most rows of one batch.
         """
         self._lake, self._lane, self._watch = lake, lane, watch
         self._sources = list(sources)
-        self._lease, self._metrics, self._alarm = lease, metrics, alarm
-        self._report, self._now, self._max_rows = report, now, max_rows
-        self._term: Term | None = None
+        self._leadership, self._metrics, self._alarm = Leadership(lease, self._note), metrics, alarm
+        self._report, self._upkeep = report, upkeep
+        self._now, self._max_rows = now, max_rows
         self._progress = {source.name: _Progress() for source in sources}
         self._last_error = ""
         self._last_turn = time.monotonic()
@@ -107,11 +115,11 @@ class NearlineWorker:
             FreshetError: with `until_idle`, a batch or source has failed too often in a row.
         """
         busy_at = time.monotonic()
-        with _Heartbeat(self.keep_lease, self._lease.seconds / 3):
+        with self._leadership:
             try:
                 while not stop.is_set():
                     self._last_turn = time.monotonic()
-                    if self._term is None and not self._take_over():
+                    if self._leadership.term is None and not self._take_over():
                         if until_idle:
                             return False
                         stop.wait(STANDBY_S)
@@ -124,8 +132,6 @@ class NearlineWorker:
                     elif until_idle:
                         stop.wait(IDLE_S)
             finally:
-                if self._term is not None:
-                    self._lease.give_up(self._term)
                 for source in self._sources:
                     source.close()
                 self._alarm.close()
@@ -133,42 +139,44 @@ class NearlineWorker:
 
     def health(self) -> dict[str, Any]:
         """What the health page shows: well while the loop turns, leading or not."""
-        age = time.monotonic() - self._last_turn
+        age, term = time.monotonic() - self._last_turn, self._leadership.term
         return {
             "is_well": age < 60 and not self._last_error,
-            "leads": self._term is not None,
-            "epoch": None if self._term is None else self._term.epoch,
+            "leads": term is not None,
+            "epoch": None if term is None else term.epoch,
             "seconds_since_turn": round(age, 1),
             "last_error": self._last_error,
             "hot_users": len(self._watch),
             "snapshot": self._watch.snapshot,
         }
 
-    def keep_lease(self) -> None:
-        """Prolong the term; called from the heartbeat's thread."""
-        term = self._term
-        if term is not None and self._lease.renew(term, time.time()) is None:
-            self._term = None
-
     def _take_over(self) -> bool:
-        term = self._lease.take(time.time())
-        self._metrics.leads.set(term is not None)
-        if term is None:
+        self._last_error = ""
+        leads = self._leadership.take()
+        self._metrics.leads.set(leads)
+        if not leads:
             return False
-        for source in self._sources:
-            self._resume(source)
-        self._term = term
-        _LOG.info("leading in term %d", term.epoch)
+        # Snapshots since the last term may be forgotten by now, so what they added cannot be taken in.
+        self._watch.unload()
+        try:
+            for source in self._sources:
+                self._resume(source)
+        except _TRANSIENT as error:
+            self._note(error)
+            self._leadership.resign()
+            return False
+        _LOG.info("leading: %s", self._leadership.term)
         return True
 
     def _turn(self, stop: threading.Event) -> bool:
         """One batch of each source; returns whether anything was done."""
         did = False
         for source in self._sources:
-            if stop.is_set() or self._term is None:
+            if stop.is_set() or self._leadership.term is None:
                 return True
             did |= self._attempt(source, stop)
-        if did or self._term is None:
+        self._keep_up(is_idle=not did)
+        if did or self._leadership.term is None:
             return True
         now = time.monotonic()
         if now - self._renewed_at >= RENEW_EVERY_S:
@@ -184,7 +192,7 @@ class NearlineWorker:
                 backlog = source.backlog()
                 self._metrics.backlog(source.name, backlog)
                 progress.backlog = backlog
-        except FreshetError as error:
+        except _TRANSIENT as error:
             self._failed(error, progress, stop)
             return True
         self._observe_lag(source, progress)
@@ -199,14 +207,16 @@ class NearlineWorker:
 
     def _guarded(self, source: EventSource | None, delivery: Delivery | None, stop: threading.Event) -> bool:
         """One batch, with what may go wrong put right; returns whether there was anything to do."""
-        assert self._term is not None
         progress = _Progress() if source is None else self._progress[source.name]
         started = time.monotonic()
         try:
             if source is None and not self._has_left():
                 self._last_error = ""
                 return False
-            report = self._lane.process(delivery, received_at=self._now(), epoch=self._term.epoch)
+            term = self._leadership.term
+            if term is None:
+                raise LeaseLostError("the term of this worker has ended")
+            report = self._lane.process(delivery, received_at=self._now(), epoch=term.epoch)
             if source is not None and delivery is not None:
                 source.acknowledge(delivery)
         except PositionMovedError as error:
@@ -218,34 +228,46 @@ class NearlineWorker:
         except LeaseLostError as error:
             _LOG.warning("%s", error)
             self._metrics.error(error)
-            self._term = None
+            self._leadership.lose()
             return True
-        except FreshetError as error:
+        except _TRANSIENT as error:
             self._failed(error, progress, stop)
             return True
         progress.delivery, progress.failures, self._last_error = None, 0, ""
         self._committed(report, time.monotonic() - started)
         return True
 
+    def _keep_up(self, *, is_idle: bool) -> None:
+        try:
+            self._upkeep.run_if_due(is_idle=is_idle)
+        except _TRANSIENT as error:
+            # Batches do not need it; it is due again at once, and what stands in its way shows in the metrics.
+            self._metrics.error(error)
+            _LOG.warning("files were not put together: %s", error)
+
     def _has_left(self) -> bool:
         self._watch.refresh()
         return self._watch.left > 0
 
     def _committed(self, report: BatchReport, seconds: float) -> None:
+        self._upkeep.count(report.snapshot)
         self._metrics.batch(report, seconds)
         self._metrics.hot_bytes.set(self._watch.hot_bytes)
         self._metrics.hot_users.set(len(self._watch))
         self._metrics.left.set(self._watch.left)
         self._report(report)
 
-    def _failed(self, error: FreshetError, progress: _Progress, stop: threading.Event) -> None:
+    def _failed(self, error: Exception, progress: _Progress, stop: threading.Event) -> None:
         """Wait before the next try, longer each time; what was delivered is kept."""
-        self._metrics.error(error)
-        self._last_error = str(error)
-        _LOG.warning("%s", error)
+        self._note(error)
         progress.failures += 1
         progress.error = error
         stop.wait(min(_LONGEST_PAUSE_S, 0.2 * 2 ** min(progress.failures, 6)))
+
+    def _note(self, error: Exception) -> None:
+        self._metrics.error(error)
+        self._last_error = str(error)
+        _LOG.warning("%s", error)
 
     def _give_up_after_failures(self, until_idle: bool) -> None:
         worst = max(self._progress.values(), key=lambda progress: progress.failures)
@@ -263,36 +285,22 @@ def build_worker(
     settings: Settings, metrics: NearlineMetrics, *, report: Callable[[BatchReport], None]
 ) -> NearlineWorker:
     """The worker of a home folder."""
-    watch, lake = open_watch(settings), open_lake(settings)
+    watch = open_watch(settings)
     return NearlineWorker(
-        lake,
+        watch.lake,
         open_lane(settings, watch),
         watch,
-        build_sources(settings),
-        nearline_lease(lake),
+        build_sources(settings, watch.lake),
+        nearline_lease(watch.lake),
         metrics,
         LagAlarm(build_notifier(settings), threshold_s=settings.nearline_lag_alert_s, now=utc_now),
         report=report,
+        upkeep=Upkeep(
+            watch.lake,
+            load_domain(settings.domain).surface,
+            keep=timedelta(minutes=settings.nearline_history_minutes),
+            now=utc_now,
+        ),
         now=utc_now,
         max_rows=settings.nearline_max_rows,
     )
-
-
-class _Heartbeat:
-    """Calls something at an interval from a thread of its own, also while a long batch is made."""
-
-    def __init__(self, beat: Callable[[], None], seconds: float) -> None:
-        self._beat, self._seconds = beat, seconds
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *error: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._done.wait(self._seconds):
-            self._beat()

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     nearline_linger_s: float = Field(
         20.0, ge=0, description="How long a nearline run of the sensor waits for more events before it ends."
     )
+    nearline_history_minutes: int = Field(
+        30, ge=1, description="Minutes that the lake's snapshots of nearline batches stay readable."
+    )
     nearline_redis_url: SecretStr = Field(
         SecretStr(""), description="redis://… of a Redis stream of events for the nearline worker; default: none."
     )

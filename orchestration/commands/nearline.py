@@ -31,12 +31,16 @@ def nearline(
     from orchestration.commands.up import stop_signal
     from orchestration.mirroring import followed_mirror
     from orchestration.nearline_metrics import HealthServer, NearlineMetrics
-    from orchestration.nearline_report import Reporter
+    from orchestration.nearline_report import Reporter, ReportThread
     from orchestration.nearline_worker import build_worker
 
     metrics = NearlineMetrics()
-    with DagsterInstance.get() as instance, stop_signal() as stop, followed_mirror(settings, metrics) as notify:
-        reporter = Reporter(instance, metrics)
+    with (
+        stop_signal() as stop,
+        DagsterInstance.get() as instance,
+        followed_mirror(settings, metrics) as notify,
+        ReportThread(Reporter(instance, metrics)) as reporter,
+    ):
 
         def report(batch: "BatchReport") -> None:
             notify()

@@ -1,8 +1,11 @@
 """A small market that the batch lane has built: 20 users, 20 items, three days, a champion, an index and lists."""
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +24,9 @@ from assets.index import KIND as INDEX_KIND
 from assets.ingest import ingest_landing
 from assets.ingestion import publish_domain
 from assets.lake import BOOKKEEPING, Lake, append_frame
+from assets.lease import Lease
 from assets.model_inputs import read_catalogue, read_log
+from assets.nearline import BatchReport
 from assets.pseudonyms import pseudonymise
 from assets.recommender import KIND, PRODUCTION
 from assets.resources import ArtifactResource
@@ -36,7 +41,10 @@ from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
 from models.schema import ITEM_EMBEDDINGS, MARTS, TRAINING_INTERACTIONS, USER_HISTORIES
 from models.splitting import Holdout, Targets
+from orchestration import nearline_worker
 from orchestration.home import open_lake, prepare_home, warehouse_project
+from orchestration.nearline_metrics import NearlineMetrics
+from orchestration.nearline_worker import NearlineWorker, build_worker
 from orchestration.settings import Settings, load_settings, write_home_file
 
 DOMAIN = """
@@ -89,6 +97,10 @@ class Market:
         """What the asset `top_k` does for all users, with the present champion or a given server."""
         _publish(self, server, as_of)
 
+    def promote(self) -> str:
+        """A champion of another size with its index, and lists of all users; returns its version."""
+        return train(self, replace(CONFIG, als=replace(CONFIG.als, embedding_size=6)))
+
     def delivery(self, name: str, rows: list[str]) -> Delivery:
         """A landed file as the nearline lane gets it."""
         self.land(name, rows)
@@ -116,6 +128,13 @@ class Market:
         sql = "SELECT item_id FROM serving.top_k_items WHERE user_id = ?"
         return set(self.lake.frame(sql, [pseudonymise(user, KEY)])["item_id"])
 
+    def wait_until(self, is_so: Callable[[], bool], seconds: float = 400) -> None:
+        """Wait for what another thread or process does."""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+
     def begin_again(self) -> None:
         """Put everything back to where it was; DuckLake knows its data by an absolute path, so never elsewhere."""
         shutil.rmtree(self.settings.root)
@@ -128,14 +147,56 @@ class Market:
         return {name: self.lake.fingerprint(name, exclude=(*BOOKKEEPING, *excluded)) for name, excluded in own.items()}
 
 
+class Run:
+    """A worker of a market in a thread of this process."""
+
+    def __init__(self, market: Market, lease: Lease | None = None) -> None:
+        self.metrics = NearlineMetrics()
+        self.reports: list[BatchReport] = []
+        with pytest.MonkeyPatch.context() as patch:
+            if lease is not None:
+                patch.setattr(nearline_worker, "nearline_lease", lambda lake: lease)
+            self.worker: NearlineWorker = build_worker(market.settings, self.metrics, report=self.reports.append)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.worker.run, args=(self._stop,))
+
+    def __enter__(self) -> "Run":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def start_worker() -> type[Run]:
+    """Starts a worker in a thread, on a lease of its own where one is given."""
+    return Run
+
+
 @pytest.fixture(scope="session")
 def built_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     """The market, with a copy of its home folder to begin again from."""
-    folder = tmp_path_factory.mktemp("nearline")
+    with building(tmp_path_factory.mktemp("nearline")) as market:
+        shutil.copytree(market.settings.root, market.settings.root.with_name("pristine"))
+        yield market
+
+
+@pytest.fixture(scope="session")
+def market_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], AbstractContextManager[Market]]:
+    """Builds another such market on a given catalogue; it cannot begin again."""
+    return lambda catalogue: building(tmp_path_factory.mktemp("nearline"), catalogue)
+
+
+@contextmanager
+def building(folder: Path, catalogue: str = "") -> Iterator[Market]:
+    """Build the market in a folder."""
     domain = folder / "market.toml"
     domain.write_text(DOMAIN)
     home = folder / "home"
-    write_home_file(home, {"domain": str(domain)})
+    write_home_file(home, {"domain": str(domain), "catalogue": catalogue})
     settings = load_settings(home=home, settle_seconds=0.0)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DAGSTER_HOME", "FRESHET_HOME", "FRESHET_LAKE_CATALOGUE", "FRESHET_LAKE_DATA_PATH"):
@@ -147,7 +208,6 @@ def built_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
         _land_history(market)
         market.build()
         train(market)
-        shutil.copytree(home, folder / "pristine")
         yield market
 
 
@@ -217,8 +277,8 @@ def _build(market: Market) -> None:
     lake.replace_table(USER_HISTORIES, histories_of(lake))
 
 
-def train(market: Market, config: RecommenderConfig = CONFIG) -> None:
-    """A champion with its index, and lists of all users."""
+def train(market: Market, config: RecommenderConfig = CONFIG) -> str:
+    """A champion with its index, and lists of all users; returns the champion's version."""
     lake, settings = market.lake, market.settings
     catalogue = read_catalogue(lake)
     log = read_log(lake, catalogue)
@@ -236,6 +296,7 @@ def train(market: Market, config: RecommenderConfig = CONFIG) -> None:
         index.save(folder)
         _record(lake, INDEX, store.put(folder, INDEX_KIND))
     market.publish()
+    return version
 
 
 def _publish(market: Market, server: Server | None, as_of: datetime) -> None:

@@ -1,0 +1,90 @@
+"""Upkeep makes files few and changes no row."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from assets import nearline_upkeep
+from assets.domain import load_domain
+from assets.lake import Lake
+from assets.nearline_upkeep import Upkeep
+from assets.pseudonyms import pseudonymise
+from assets.serving import touched_users
+from orchestration.nearline_lane import open_lane, open_watch
+
+NOW = datetime(2026, 1, 8, 12)
+BATCHES = 4
+EVERYBODY = [f"u{user:02d}" for user in range(2 * BATCHES)]
+
+
+def _files(lake: Lake, table: str) -> int:
+    schema, name = table.split(".")
+    files = lake.frame(f"FROM ducklake_list_files('lake', '{name}', schema => '{schema}')")
+    return len(files) + int(files["delete_file"].notna().sum())
+
+
+def _content(market: Any) -> tuple[dict[str, str], dict[str, str]]:
+    return market.tables() | {"ops.list_freshness": market.lake.fingerprint("ops.list_freshness")}, market.lists()
+
+
+def _run(market: Any, upkeep: Upkeep) -> int:
+    """Some batches; returns the snapshot before the last one."""
+    watch = open_watch(market.settings)
+    lane, snapshot = open_lane(market.settings, watch, now=lambda: NOW), 0
+    for batch in range(BATCHES):
+        rows = [
+            f"u{user:02d},i{batch:02d},purchase,2026-01-04T0{batch}:00:00Z,1" for user in (2 * batch, 2 * batch + 1)
+        ]
+        snapshot = watch.snapshot
+        delivery = market.delivery(f"{batch}.csv", rows)
+        source = market.source()
+        upkeep.count(lane.process(delivery, received_at=NOW, epoch=1).snapshot)
+        source.acknowledge(delivery)
+        delivery.file.path.unlink()
+    return snapshot
+
+
+def test_files_are_put_together_and_no_row_changes(market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearline_upkeep, "EVERY", BATCHES)
+    monkeypatch.setattr(nearline_upkeep, "THOROUGH", 1)
+    lake = market.lake
+    later = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    upkeep = Upkeep(lake, load_domain(market.settings.domain).surface, keep=timedelta(hours=1), now=lambda: later)
+    snapshot = _run(market, upkeep)
+    before = _content(market)
+    # The lists of the batch lane, the deletions among them, and a file of each batch.
+    assert _files(lake, "serving.top_k") == 2 + BATCHES
+    assert upkeep.run_if_due(is_idle=False)
+    assert _content(market) == before
+    # Over 30 % of the batch lane's lists were replaced, so they are written anew; the others are in one file.
+    assert _files(lake, "serving.top_k") == 2
+    assert _files(lake, "raw.events") == _files(lake, "ops.list_freshness") == 1
+    assert not upkeep.run_if_due(is_idle=True)
+    with pytest.raises(Exception, match="No snapshot found"):
+        lake.frame("FROM raw.events", snapshot=snapshot)
+    assert lake.frame("SELECT count(*) AS n FROM raw.events")["n"].item() == 120 + 2 * BATCHES
+
+
+def test_young_snapshots_and_those_of_the_batch_lane_stay(market: Any) -> None:
+    lake = market.lake
+    before = set(lake.frame("SELECT snapshot_id FROM ducklake_snapshots('lake')")["snapshot_id"])
+    later = datetime.now(UTC).replace(tzinfo=None)
+    upkeep = Upkeep(lake, load_domain(market.settings.domain).surface, keep=timedelta(hours=1), now=lambda: later)
+    snapshot = _run(market, upkeep)
+    assert upkeep.forget_snapshots() == 0
+    lake.write(nearline_upkeep._merge_appended, message="nearline files merged")
+    # What a snapshot added is told as before, though the files are others.
+    assert _inserted(lake, snapshot) == 2
+    upkeep = Upkeep(lake, "home", keep=timedelta(0), now=lambda: later + timedelta(days=1))
+    assert upkeep.forget_snapshots() == BATCHES
+    assert before <= set(lake.frame("SELECT snapshot_id FROM ducklake_snapshots('lake')")["snapshot_id"])
+    server = open_watch(market.settings).refresh().server
+    # Their snapshots are gone, so their lists are made again by the next refresh of touched users.
+    assert touched_users(lake, server) == sorted(pseudonymise(user, "freshet-demo-key") for user in EVERYBODY)
+
+
+def _inserted(lake: Lake, snapshot: int) -> int:
+    newest = lake.current_snapshot()
+    sql = "SELECT count(*) AS n FROM ducklake_table_insertions('lake', 'raw', 'events', ?::BIGINT, ?::BIGINT)"
+    return int(lake.frame(sql, [snapshot + 1, newest])["n"].item())

@@ -1,0 +1,134 @@
+"""The worker's loop in this process: a store that is locked, two leaders at once, a champion that changes."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from assets.lease import Lease
+from assets.nearline import BatchReport
+from assets.nearline_commit import RowCounts
+from orchestration.nearline_metrics import NearlineMetrics
+from orchestration.nearline_report import ReportThread
+from orchestration.nearline_worker import build_worker
+
+FILES = {
+    f"{batch}.csv": [
+        f"u{user:02d},i{(user * 3 + batch) % 20:02d},purchase,2026-01-04T0{user}:0{batch}:00Z,1" for user in range(4)
+    ]
+    for batch in range(3)
+}
+# Holds the catalogue's lock, as a program that somebody forgot would; SQLite's locks are those of a process.
+_LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+connection.execute("ROLLBACK")
+"""
+
+
+def land_all(market: Any) -> None:
+    for name, rows in FILES.items():
+        market.land(name, rows)
+
+
+def accepted(market: Any) -> int:
+    sql = "SELECT coalesce(sum(rows_accepted), 0) AS n FROM ops.files WHERE file_name IN (SELECT unnest(?::VARCHAR[]))"
+    return int(market.lake.frame(sql, [[f"events/{name}" for name in FILES]])["n"].item())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(built_market: Any) -> tuple[dict[str, str], dict[str, str]]:
+    built_market.begin_again()
+    land_all(built_market)
+    assert build_worker(built_market.settings, NearlineMetrics(), report=lambda report: None).run(
+        threading.Event(), until_idle=True
+    )
+    assert accepted(built_market) == 12
+    return built_market.tables(), built_market.lists()
+
+
+@contextmanager
+def locked_catalogue(market: Any) -> Iterator[None]:
+    file = market.settings.lake_catalogue.removeprefix("sqlite:")
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOCK, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"locked\n"
+        try:
+            yield
+        finally:
+            process.stdin.close()
+
+
+def test_a_catalogue_that_is_locked_for_a_while_changes_nothing(
+    market: Any, start_worker: Any, undisturbed: tuple[dict[str, str], dict[str, str]]
+) -> None:
+    with start_worker(market) as run:
+        market.wait_until(lambda: bool(run.worker.health()["leads"]))
+        with locked_catalogue(market):
+            land_all(market)
+            market.wait_until(lambda: not run.worker.health()["is_well"])
+        market.wait_until(lambda: len(run.reports) == 3)
+    assert (market.tables(), market.lists()) == undisturbed
+
+
+def test_two_leaders_at_once_do_nothing_twice(
+    market: Any, start_worker: Any, undisturbed: tuple[dict[str, str], dict[str, str]]
+) -> None:
+    # A lease file of its own each, as where two hosts do not see the same disk.
+    leases = [Lease(market.settings.root / f"lease{number}.sqlite", "nearline", 15.0) for number in range(2)]
+    with start_worker(market, leases[0]) as first, start_worker(market, leases[1]) as second:
+        market.wait_until(lambda: bool(first.worker.health()["leads"] and second.worker.health()["leads"]))
+        land_all(market)
+        market.wait_until(lambda: len(first.reports) + len(second.reports) >= 3)
+        market.wait_until(lambda: accepted(market) == 12)
+    assert (market.tables(), market.lists()) == undisturbed
+    assert sum(report.counts.accepted for report in [*first.reports, *second.reports]) == 12
+
+
+def test_a_new_champion_is_taken_up_without_a_stop(market: Any, start_worker: Any) -> None:
+    with start_worker(market) as run:
+        market.land("0.csv", FILES["0.csv"])
+        market.wait_until(lambda: len(run.reports) == 1)
+        version = market.promote()
+        # Its lists are ahead of the batch lane, so it makes them again; none is left with the old champion.
+        market.wait_until(lambda: set(_versions(market)) == {version})
+        market.land("1.csv", FILES["1.csv"])
+        market.wait_until(lambda: run.reports[-1].source == "landing" and len(run.reports) >= 3)
+    assert run.reports[0].model_version != version
+    assert run.reports[-1].model_version == version
+    assert set(_versions(market)) == {version}
+
+
+def test_a_report_is_written_off_the_path_and_none_is_lost() -> None:
+    written: list[int] = []
+    may_write = threading.Event()
+
+    def write(report: BatchReport) -> None:
+        may_write.wait(10)
+        written.append(report.snapshot)
+
+    with ReportThread(write) as report:
+        for snapshot in range(5):
+            report(_report(snapshot))
+        assert written == []
+        may_write.set()
+    assert written == [0, 1, 2, 3, 4]
+
+
+def _versions(market: Any) -> list[str]:
+    return market.lake.frame("SELECT DISTINCT model_version FROM serving.top_k")["model_version"].tolist()
+
+
+def _report(snapshot: int) -> BatchReport:
+    return BatchReport("landing", RowCounts(0, 0, 0, 0), 0, snapshot, "", "", datetime.min, datetime.min, (), ())
