@@ -1,0 +1,294 @@
+"""The nearline worker under load: latency, throughput, kills, and what one step costs.
+
+    python benchmarks/nearline.py --home HOME latency --rate 200 --minutes 10
+    python benchmarks/nearline.py --home HOME throughput --rate 2000 --minutes 2
+    python benchmarks/nearline.py --home HOME kills --kills 50
+    python benchmarks/nearline.py touched --items 1000 20000 --touched 1 10 100 1000 10000
+
+HOME is a home folder whose lists are built, such as `freshet demo --users 100000 --items 20000 --home HOME` makes; the
+events that are sent stay in it, except after `kills`, which puts it back. Events go through a Redis stream of their
+own, which is deleted at the end. Results are written to `benchmarks/results/nearline/<scenario>.json`.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import redis
+from nearline_load import URL
+from nearline_workers import Worker, rows_read, running, tables
+from run_facts import write_results
+
+from orchestration.home import open_lake
+from orchestration.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RESULTS = Path(__file__).parent / "results" / "nearline"
+BARS = {"p50_s": 0.7, "p95_s": 2.0, "p99_s": 4.0}
+"""From the arrival of an event to the commit of the list that reflects it, at 200 events a second."""
+FLAT_SHARE = 0.1
+"""Memory counts as flat when the last third of a run takes at most this share more than the middle third."""
+
+
+@dataclass
+class Samples:
+    """What was seen of a worker once a second."""
+
+    seconds: list[float] = field(default_factory=list)
+    memory_mib: list[float] = field(default_factory=list)
+    backlog: list[float] = field(default_factory=list)
+    load: list[float] = field(default_factory=list)
+    """Load average of the machine over the last minute."""
+
+    def take(self, worker: Worker, begun: float) -> None:
+        """Ask once."""
+        values = worker.metrics()
+        self.seconds.append(round(time.monotonic() - begun, 1))
+        self.memory_mib.append(round(worker.memory_mib(), 1))
+        self.backlog.append(values.get("freshet_nearline_backlog", 0.0))
+        self.load.append(round(os.getloadavg()[0], 2))
+
+
+def main() -> int:
+    """Run one scenario; returns 0 when what it must hold holds."""
+    options = arguments().parse_args()
+    begun = time.perf_counter()
+    if options.scenario == "touched":
+        from nearline_touched import curve
+
+        facts: dict[str, Any] = {"curve": curve(options.items, options.touched), "holds": True}
+    else:
+        if options.home is None:
+            raise SystemExit("give a home folder whose lists are built with --home")
+        settings = load_settings(home=options.home)
+        facts = {"home": size(settings), **SCENARIOS[options.scenario](settings, options)}
+    path = options.output or RESULTS / f"{options.scenario}.json"
+    write_results(path, facts, begun=begun)
+    print(json.dumps({name: value for name, value in facts.items() if name not in ("samples", "curve")}, indent=1))
+    return 0 if facts["holds"] else 1
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--redis", default=URL, help="address of a Redis server that may be written to")
+    parser.add_argument("--output", type=Path)
+    scenarios = parser.add_subparsers(dest="scenario", required=True)
+    for name, rate, minutes in (("latency", 200.0, 10.0), ("throughput", 2000.0, 2.0)):
+        scenario = scenarios.add_parser(name)
+        scenario.add_argument("--rate", type=float, default=rate, help="events a second")
+        scenario.add_argument("--minutes", type=float, default=minutes)
+        scenario.add_argument("--warm-up", type=float, default=30.0, help="seconds of load before the measured time")
+    kills = scenarios.add_parser("kills")
+    kills.add_argument("--kills", type=int, default=50)
+    kills.add_argument("--rate", type=float, default=20.0, help="events a second")
+    kills.add_argument("--pause", type=float, default=8.0, help="most seconds between two kills")
+    kills.add_argument("--seed", type=int, default=3)
+    touched = scenarios.add_parser("touched")
+    touched.add_argument("--items", type=int, nargs="+", default=[1_000, 20_000, 100_000])
+    touched.add_argument("--touched", type=int, nargs="+", default=[1, 10, 100, 1_000, 10_000])
+    return parser
+
+
+def latency(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds from arrival to list at a rate, and memory."""
+    run = under_load(settings, options)
+    lags = run["arrival_to_list"]
+    is_flat = run["memory"]["growth_share"] <= FLAT_SHARE
+    holds = run["lost"] == 0 and is_flat and all(lags[name] <= bar for name, bar in BARS.items())
+    return {**run, "bars": BARS, "is_memory_flat": is_flat, "holds": holds}
+
+
+def throughput(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+    """Whether the worker keeps up: what waits in the last third is at most two seconds of events above the middle."""
+    run = under_load(settings, options)
+    middle, last = thirds(run["samples"]["backlog"])
+    growth = float(np.median(last) - np.median(middle))
+    keeps_up = growth <= 2 * options.rate
+    return {**run, "backlog_growth_rows": growth, "holds": keeps_up and run["lost"] == 0}
+
+
+def under_load(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+    """A worker with events at a steady rate, first for the warm-up, then for the measured time."""
+    stream = f"benchmark-{uuid.uuid4()}"
+    with existing(stream, options.redis), running(_worker(settings, stream, options.redis)) as worker:
+        warm_up = sent_while(worker, Samples(), _load(settings, stream, options, options.warm_up, seed=1))
+        worker.wait_until_read(warm_up["sent"])
+        since = datetime.now(UTC).replace(tzinfo=None)
+        samples = Samples()
+        load = sent_while(worker, samples, _load(settings, stream, options, 60 * options.minutes, seed=2))
+        worker.wait_until_read(warm_up["sent"] + load["sent"])
+        seconds = samples.seconds[-1]
+        batches, exit_status = worker.metrics()["freshet_nearline_batches_total"], worker.end()
+        middle, last = thirds(samples.memory_mib)
+        return {
+            "rate": options.rate,
+            "load": load,
+            "seconds_until_read": round(seconds, 1),
+            "lost": warm_up["sent"] + load["sent"] - rows_read(settings, stream),
+            "batches": int(batches),
+            "exit_status": exit_status,
+            "arrival_to_list": lags_of(settings, stream, since),
+            "memory": {
+                "most_mib": max(samples.memory_mib),
+                "growth_share": round(float(np.median(last) / np.median(middle) - 1), 3),
+            },
+            "load_average": {"first": samples.load[0], "median": float(np.median(samples.load))},
+            "samples": vars(samples),
+        }
+
+
+def kills(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+    """Kill the leader with SIGKILL at random moments while another worker stands by; compare with a calm run."""
+    pristine = settings.root.with_name(f"{settings.root.name}-pristine")
+    shutil.copytree(settings.root, pristine)
+    stream = f"benchmark-{uuid.uuid4()}"
+    try:
+        calm, _ = disturbed(settings, options, stream, kills=0)
+        begin_again(settings, pristine)
+        found, said = disturbed(settings, options, stream, kills=options.kills)
+    finally:
+        begin_again(settings, pristine)
+        shutil.rmtree(pristine)
+    different = sorted(name for name in calm if calm[name] != found[name])
+    holds = not different and said["lost"] == said["duplicated"] == 0 and said["kills"] == options.kills
+    return {**said, "different_tables": different, "hashes": found, "holds": holds}
+
+
+def disturbed(
+    settings: Settings, options: argparse.Namespace, stream: str, *, kills: int
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Two workers and the same events in every run; returns the tables at the end, and what was counted."""
+    moments = random.Random(options.seed)
+    seconds = max(10.0, options.kills * options.pause / 2)
+    killed = 0
+    with existing(stream, options.redis):
+        workers = [_worker(settings, stream, options.redis, number) for number in range(2)]
+        load = subprocess.Popen(
+            _load_words(settings, stream, options, seconds, seed=options.seed, fixed=True), stdout=subprocess.PIPE
+        )
+        try:
+            for worker in workers:
+                worker.start()
+            while killed < kills:
+                leader = _leader(workers)
+                time.sleep(moments.uniform(0, options.pause))
+                leader.end(signal.SIGKILL)
+                killed += 1
+                leader.start()
+            sent = json.loads(load.communicate()[0])["sent"]
+            _leader(workers).wait_until_read(sent)
+        finally:
+            for worker in workers:
+                if worker.process is not None and worker.process.poll() is None:
+                    worker.end()
+        events = open_lake(settings).frame(
+            "SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM raw.events WHERE source_file = ?",
+            [f"redis:{stream}"],
+        )
+        rows, ids = int(events["n"].item()), int(events["ids"].item())
+        return tables(settings), {"sent": sent, "kills": killed, "lost": sent - ids, "duplicated": rows - ids}
+
+
+def lags_of(settings: Settings, stream: str, since: datetime) -> dict[str, float]:
+    """Percentiles over the lists that a stream's events renewed since a moment."""
+    lags = open_lake(settings).frame(
+        "SELECT epoch(committed_at - arrived_at) AS seconds FROM ops.list_freshness "
+        "WHERE source = ? AND arrived_at > ?",
+        [f"redis:{stream}", since],
+    )
+    p50, p95, p99, most = np.percentile(lags["seconds"], [50, 95, 99, 100]).round(3).tolist()
+    return {"lists": len(lags), "p50_s": p50, "p95_s": p95, "p99_s": p99, "max_s": most}
+
+
+def sent_while(worker: Worker, samples: Samples, load: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    """Sample the worker until the load has been sent; returns what was sent."""
+    begun = time.monotonic()
+    while load.poll() is None:
+        samples.take(worker, begun)
+        time.sleep(1.0)
+    samples.take(worker, begun)
+    if load.returncode:
+        raise SystemExit("the load could not be sent; see above")
+    return dict(json.loads(load.communicate()[0]))
+
+
+def thirds(values: list[float]) -> tuple[list[float], list[float]]:
+    """The middle and the last third."""
+    third = max(1, len(values) // 3)
+    return values[-2 * third : -third] or values, values[-third:]
+
+
+def size(settings: Settings) -> dict[str, int]:
+    """How large the home is."""
+    sql = ", ".join(f"(SELECT count(*) FROM marts.{name}) AS {name}" for name in ("users", "items", "interactions"))
+    return {name: int(count) for name, count in open_lake(settings).frame(f"SELECT {sql}").iloc[0].items()}
+
+
+def begin_again(settings: Settings, pristine: Path) -> None:
+    """Put a home back; DuckLake knows its data by an absolute path, so always to the same place."""
+    shutil.rmtree(settings.root)
+    shutil.copytree(pristine, settings.root)
+
+
+@contextmanager
+def existing(stream: str, url: str) -> "Iterator[str]":
+    """A stream that is deleted at the end."""
+    client = redis.Redis.from_url(url)
+    client.ping()
+    try:
+        yield stream
+    finally:
+        client.delete(stream)
+
+
+def _worker(settings: Settings, stream: str, url: str, number: int = 0) -> Worker:
+    return Worker(settings, stream, url, settings.root.with_name(f"{settings.root.name}-worker{number}.log"))
+
+
+def _leader(workers: list[Worker]) -> Worker:
+    deadline = time.monotonic() + 300
+    while True:
+        for worker in workers:
+            if worker.health().get("leads"):
+                return worker
+        workers[0].check(deadline)
+        time.sleep(0.1)
+
+
+def _load(
+    settings: Settings, stream: str, options: argparse.Namespace, seconds: float, *, seed: int
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(_load_words(settings, stream, options, seconds, seed=seed), stdout=subprocess.PIPE)
+
+
+def _load_words(
+    settings: Settings, stream: str, options: argparse.Namespace, seconds: float, *, seed: int, fixed: bool = False
+) -> list[str]:
+    words = [sys.executable, str(Path(__file__).with_name("nearline_load.py")), "--home", str(settings.root)]
+    words += ["--stream", stream, "--redis", options.redis, "--seed", str(seed)]
+    words += ["--rate", str(options.rate), "--seconds", str(seconds)]
+    return [*words, "--fixed"] if fixed else words
+
+
+SCENARIOS = {"latency": latency, "throughput": throughput, "kills": kills}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Sends events of known users into a Redis stream at a steady rate, from a process of its own.
+
+    python benchmarks/nearline_load.py --home HOME --stream NAME --rate 200 --seconds 600
+
+Every event is new, of a random user and item of the landing zone (few items get most events), and happens when it is
+sent. With `--fixed` ids and times are the same in every run. Prints what was sent as JSON.
+"""
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import redis
+
+from orchestration.home import open_lake
+from orchestration.settings import Settings, load_settings
+
+TICK_S = 0.05
+"""Events are sent so often; the schedule is kept, so what a late tick missed is sent by the next one."""
+URL = "redis://127.0.0.1:6379/9"
+
+
+def main() -> None:
+    """Send, then print `sent`, `seconds` and `latest_tick_s`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--stream", required=True)
+    parser.add_argument("--rate", type=float, default=200.0)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--redis", default=URL)
+    parser.add_argument("--fixed", action="store_true")
+    options = parser.parse_args()
+    events = fixed_events if options.fixed else fresh_events
+    made = events(*market_of(load_settings(home=options.home)), options.seed)
+    sender = redis.Redis.from_url(options.redis)
+    print(json.dumps(send(sender, options.stream, made, options.rate, options.seconds, has_ids=options.fixed)))
+
+
+def market_of(settings: Settings) -> tuple[list[str], list[str]]:
+    """Ids of users as the source knows them, and of items, each in a fixed order."""
+    users: set[str] = set()
+    for file in sorted((settings.landing_path / "users").glob("*.csv")):
+        with file.open(newline="", encoding="utf-8") as lines:
+            users.update(row["user_id"] for row in csv.DictReader(lines) if row["user_id"])
+    if not users:
+        raise SystemExit(f"{settings.landing_path / 'users'} has no CSV files; give a home that `freshet demo` made")
+    items = open_lake(settings).frame("SELECT item_id FROM marts.items ORDER BY item_id")["item_id"]
+    return sorted(users), items.tolist()
+
+
+def fresh_events(users: list[str], items: list[str], seed: int) -> Iterator[dict[str, str]]:
+    """Events that happen now."""
+    for user, item in _choices(users, items, seed):
+        yield _event(user, item, datetime.now(UTC))
+
+
+def fixed_events(users: list[str], items: list[str], seed: int) -> Iterator[dict[str, str]]:
+    """The same events in every run, a millisecond apart, on a day that is over."""
+    for number, (user, item) in enumerate(_choices(users, items, seed)):
+        yield _event(user, item, datetime(2026, 2, 1, tzinfo=UTC) + timedelta(milliseconds=number))
+
+
+def send(
+    sender: "redis.Redis", stream: str, events: Iterator[dict[str, str]], rate: float, seconds: float, *, has_ids: bool
+) -> dict[str, float]:
+    """Send `rate * seconds` events on schedule; returns what was sent and how far behind the latest tick was."""
+    total, sent, latest = round(rate * seconds), 0, 0.0
+    begun = time.monotonic()
+    while sent < total:
+        due = min(total, int((time.monotonic() - begun) * rate))
+        pipeline = sender.pipeline(transaction=False)
+        latest = max(latest, (due - sent) / rate - TICK_S)
+        for number in range(sent + 1, due + 1):
+            fields = {"event": json.dumps(next(events))}
+            pipeline.xadd(stream, fields, id=f"{number}-1" if has_ids else "*")
+        pipeline.execute()
+        sent = due
+        time.sleep(max(0.0, TICK_S - (time.monotonic() - begun) % TICK_S))
+    return {"sent": sent, "seconds": round(time.monotonic() - begun, 1), "latest_tick_s": round(latest, 3)}
+
+
+def _choices(users: list[str], items: list[str], seed: int) -> Iterator[tuple[str, str]]:
+    random = np.random.default_rng(seed)
+    while True:
+        chosen = zip(random.integers(len(users), size=1000), random.random(1000), strict=True)
+        yield from ((users[user], items[int(len(items) * place**2)]) for user, place in chosen)
+
+
+def _event(user: str, item: str, at: datetime) -> dict[str, str]:
+    return {"user_id": user, "item_id": item, "event_type": "view", "event_at": at.isoformat()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What one step of the nearline lane costs, over the users it touches and the items of the catalogue.
+
+The step is `models.nearline.advance` itself, on a market that is drawn here: every user has 20 interactions before the
+step and one event in it. Each catalogue has its own recommender (popularity, co-occurrence and ALS with its index).
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.catalogue import Catalogue
+from models.interactions import InteractionLog
+from models.nearline import INTERACTION_COLUMNS, ListMaker, RebuiltDays, UserState, advance
+from models.recommender import Recommender
+from models.recommender_config import RecommenderConfig
+from models.reranking import RerankRules
+from models.splitting import Holdout, Targets
+
+BEFORE = 20
+"""Interactions of a user before the step."""
+TOP_K = 20
+HISTORY_LENGTH = 200
+REPEATS = 3
+AS_OF = int(pd.Timestamp("2026-01-04").timestamp())
+_TRAINED_ON = 2_000
+"""Users whose interactions the recommender is fitted on."""
+_CONFIG = RecommenderConfig.from_dict(
+    {
+        "retrievers": ["popularity", "co_occurrence", "als"],
+        "als": {"embedding_size": 32, "epochs": 2},
+        "fusion": {"evaluations": 2},
+    }
+)
+
+
+def curve(item_counts: list[int], user_counts: list[int]) -> list[dict[str, Any]]:
+    """Seconds of one step, the median of three, for each size of catalogue and number of touched users."""
+    points = []
+    for items in item_counts:
+        maker, most = maker_of(items), max(user_counts)
+        interactions = drawn(most, items, BEFORE, "2026-01-01")
+        fresh = drawn(most, items, 1, "2026-01-03")
+        for users in user_counts:
+            seconds = float(np.median([step(maker, interactions, fresh, users) for _ in range(REPEATS)]))
+            points.append({"items": items, "users": users, "seconds": round(seconds, 4)})
+            print(points[-1], flush=True)
+    return points
+
+
+def step(maker: ListMaker, interactions: pd.DataFrame, fresh: pd.DataFrame, count: int) -> float:
+    """Time one step for the first users."""
+    users = [_name(number) for number in range(count)]
+    state = UserState(interactions.iloc[: count * BEFORE], pd.Series([], dtype=object))
+    events = fresh.iloc[:count]
+    days = RebuiltDays(events[["user_id", "event_day"]], events, {})
+    begun = time.perf_counter()
+    made = advance(maker, state, days, users=users, history_length=HISTORY_LENGTH, as_of=AS_OF)
+    seconds = time.perf_counter() - begun
+    if made.lists["user_id"].nunique() != count:
+        raise SystemExit(f"{made.lists['user_id'].nunique()} lists were made for {count} users")
+    return seconds
+
+
+def maker_of(items: int) -> ListMaker:
+    """A fitted recommender with its index."""
+    ids = [f"i{number:07d}" for number in range(items)]
+    catalogue = Catalogue.from_frame(pd.DataFrame({"item_id": ids}))
+    log = InteractionLog.from_frame(drawn(_TRAINED_ON, items, BEFORE, "2026-01-01"), catalogue.item_ids)
+    nobody = Targets(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+    model = Recommender.fit(log, Holdout(log, np.zeros(0, dtype=np.int32), nobody), catalogue, _CONFIG, seed=0)
+    return ListMaker(model, model.build_index(seed=0, model_version="drawn"), RerankRules(), TOP_K)
+
+
+def drawn(users: int, items: int, each: int, day: str) -> pd.DataFrame:
+    """`INTERACTION_COLUMNS` of so many interactions of each user, by user and time; few items get most of them."""
+    random = np.random.default_rng(7)
+    count = users * each
+    frame = pd.DataFrame(
+        {
+            "event_id": [f"{day}-{number}" for number in range(count)],
+            "user_id": np.repeat([_name(number) for number in range(users)], each),
+            "item_id": [f"i{number:07d}" for number in (items * random.random(count) ** 2).astype(int).tolist()],
+            "event_at": pd.Timestamp(day) + pd.to_timedelta(np.tile(np.arange(each), users), unit="min"),
+            "event_day": pd.Timestamp(day),
+            "weight": 1.0,
+            "source_order": pd.array([None] * count, dtype="Int64"),
+        }
+    )
+    return frame.astype({"event_at": "datetime64[us]", "event_day": "datetime64[us]"})[list(INTERACTION_COLUMNS)]
+
+
+def _name(number: int) -> str:
+    return f"u{number:07d}"

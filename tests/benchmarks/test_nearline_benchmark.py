@@ -1,0 +1,61 @@
+"""The load generator, the reading of its samples, and the curve over touched users."""
+
+import json
+import socket
+import uuid
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import redis
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+URL = "redis://127.0.0.1:6379/9"
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_fixed_events_are_the_same_in_every_run_and_all_different() -> None:
+    from nearline_load import fixed_events
+
+    users, items = [f"u{n}" for n in range(50)], [f"i{n}" for n in range(40)]
+    first, second = (list(islice(fixed_events(users, items, 3), 2_000)) for _ in range(2))
+    assert first == second
+    assert len({tuple(event.values()) for event in first}) == 2_000
+    assert {event["user_id"] for event in first} == set(users)
+
+
+def test_events_are_sent_at_the_rate_that_was_asked_for() -> None:
+    from nearline_load import fixed_events, send
+
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 6379)):
+            pytest.skip("no Redis on this machine")
+    client, stream = redis.Redis.from_url(URL), f"test-{uuid.uuid4()}"
+    try:
+        said = send(client, stream, fixed_events(["u"], ["i", "j"], 1), 100.0, 0.5, has_ids=True)
+        entries = client.xrange(stream)
+    finally:
+        client.delete(stream)
+    assert said["sent"] == len(entries) == 50
+    assert said["seconds"] >= 0.45
+    assert [entry for entry, _ in entries] == [f"{number}-1".encode() for number in range(1, 51)]
+    assert json.loads(entries[0][1][b"event"])["user_id"] == "u"
+
+
+def test_growth_is_judged_by_the_middle_and_the_last_third() -> None:
+    from nearline import thirds
+
+    assert thirds([1, 2, 3, 4, 5, 6]) == ([3, 4], [5, 6])
+    assert thirds([7.0]) == ([7.0], [7.0])
+
+
+def test_the_curve_has_a_point_for_each_size() -> None:
+    from nearline_touched import curve
+
+    points = curve([60], [1, 3])
+    assert [(point["items"], point["users"]) for point in points] == [(60, 1), (60, 3)]
+    assert all(point["seconds"] > 0 for point in points)
