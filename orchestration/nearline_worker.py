@@ -53,7 +53,7 @@ class _Progress:
     backlog: int = 0
     """What waited at the source when it was delivered."""
     failures: int = 0
-    error: FreshetError | None = None
+    error: Exception | None = None
     """Of the last failure."""
 
 
@@ -113,13 +113,14 @@ class NearlineWorker:
 
         Raises:
             FreshetError: with `until_idle`, a batch or source has failed too often in a row.
+            SourceUnavailableError: with `until_idle`, a source does not answer at the start; else it is tried again.
         """
         busy_at = time.monotonic()
         with self._leadership:
             try:
                 while not stop.is_set():
                     self._last_turn = time.monotonic()
-                    if self._leadership.term is None and not self._take_over():
+                    if self._leadership.term is None and not self._take_over(until_idle=until_idle):
                         if until_idle:
                             return False
                         stop.wait(STANDBY_S)
@@ -150,7 +151,7 @@ class NearlineWorker:
             "snapshot": self._watch.snapshot,
         }
 
-    def _take_over(self) -> bool:
+    def _take_over(self, *, until_idle: bool) -> bool:
         self._last_error = ""
         leads = self._leadership.take()
         self._metrics.leads.set(leads)
@@ -164,6 +165,8 @@ class NearlineWorker:
         except _TRANSIENT as error:
             self._note(error)
             self._leadership.resign()
+            if until_idle:
+                raise
             return False
         _LOG.info("leading: %s", self._leadership.term)
         return True

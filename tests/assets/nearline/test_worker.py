@@ -3,16 +3,19 @@
 import subprocess
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from assets.lease import Lease
 from assets.nearline import BatchReport
 from assets.nearline_commit import RowCounts
+from models.errors import SourceUnavailableError
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.nearline_report import ReportThread
 from orchestration.nearline_worker import build_worker
@@ -108,6 +111,16 @@ def test_a_new_champion_is_taken_up_without_a_stop(market: Any, start_worker: An
     assert run.reports[0].model_version != version
     assert run.reports[-1].model_version == version
     assert set(_versions(market)) == {version}
+
+
+def test_a_source_that_does_not_answer_is_waited_for_unless_it_is_read_once(market: Any, start_worker: Any) -> None:
+    address = SecretStr("redis://127.0.0.1:1/0")
+    settings = market.settings.model_copy(update={"nearline_redis_url": address})
+    with pytest.raises(SourceUnavailableError, match="FRESHET_NEARLINE_REDIS_URL"):
+        build_worker(settings, NearlineMetrics(), report=lambda report: None).run(threading.Event(), until_idle=True)
+    with start_worker(Namespace(settings=settings)) as run:
+        market.wait_until(lambda: not run.worker.health()["is_well"])
+        market.wait_until(lambda: "Redis does not answer" in run.worker.health()["last_error"])
 
 
 def test_a_report_is_written_off_the_path_and_none_is_lost() -> None:
