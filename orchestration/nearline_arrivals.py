@@ -106,10 +106,11 @@ class Arrivals:
 @contextmanager
 def open_arrivals(settings: Settings) -> Iterator[Arrivals]:
     """The arrivals of a home folder, from where its lake stands now."""
-    streams = [source for source in build_sources(settings) if not isinstance(source, LandingSource)]
+    lake = open_lake(settings)
+    streams = [source for source in build_sources(settings, lake) if not isinstance(source, LandingSource)]
     most = settings.nearline_max_file_mb * 2**20
     try:
-        yield Arrivals(open_lake(settings), settings.landing_path, streams, settle_s=settings.settle_seconds, most=most)
+        yield Arrivals(lake, settings.landing_path, streams, settle_s=settings.settle_seconds, most=most)
     finally:
         for stream in streams:
             stream.close()
