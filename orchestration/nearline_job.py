@@ -20,7 +20,7 @@ def nearline_job(settings: Settings) -> JobDefinition:
         """Lead, take in what waits, renew lists; ends at once where a worker leads."""
         # Imported in the process of the run, not in that of the sensor.
         from assets.nearline import BatchReport
-        from orchestration.nearline_worker import build_worker
+        from orchestration.nearline_assembly import build_worker
 
         def report(batch: BatchReport) -> None:
             for made in materialisations(batch):

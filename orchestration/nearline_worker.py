@@ -9,27 +9,22 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import duckdb
 
-from assets.domain import load_domain
 from assets.lake import Lake
-from assets.lease import Lease, nearline_lease
+from assets.lease import Lease
 from assets.nearline import BatchReport, NearlineLane
 from assets.nearline_commit import read_positions
 from assets.nearline_upkeep import Upkeep
 from assets.nearline_watch import LakeWatch
 from assets.streams.contract import Delivery, EventSource
 from models.errors import FreshetError, LeaseLostError, PositionMovedError
-from orchestration.alert_delivery import build_notifier
 from orchestration.leadership import Leadership
 from orchestration.nearline_lag import LagAlarm
-from orchestration.nearline_lane import open_lane, open_watch, utc_now
 from orchestration.nearline_metrics import NearlineMetrics
-from orchestration.nearline_sources import build_sources
-from orchestration.settings import Settings
 
 STANDBY_S = 0.5
 """How often a worker that does not lead asks whether it may."""
@@ -282,28 +277,3 @@ class NearlineWorker:
         with self._lake.connect() as connection:
             position = read_positions(connection, source.name)
         source.resume(position)
-
-
-def build_worker(
-    settings: Settings, metrics: NearlineMetrics, *, report: Callable[[BatchReport], None]
-) -> NearlineWorker:
-    """The worker of a home folder."""
-    watch = open_watch(settings)
-    return NearlineWorker(
-        watch.lake,
-        open_lane(settings, watch),
-        watch,
-        build_sources(settings, watch.lake),
-        nearline_lease(watch.lake),
-        metrics,
-        LagAlarm(build_notifier(settings), threshold_s=settings.nearline_lag_alert_s, now=utc_now),
-        report=report,
-        upkeep=Upkeep(
-            watch.lake,
-            load_domain(settings.domain).surface,
-            keep=timedelta(minutes=settings.nearline_history_minutes),
-            now=utc_now,
-        ),
-        now=utc_now,
-        max_rows=settings.nearline_max_rows,
-    )

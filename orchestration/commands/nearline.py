@@ -30,9 +30,9 @@ def nearline(
 
     from orchestration.commands.up import stop_signal
     from orchestration.mirroring import followed_mirror
+    from orchestration.nearline_assembly import build_worker
     from orchestration.nearline_metrics import HealthServer, NearlineMetrics
     from orchestration.nearline_report import Reporter, ReportThread
-    from orchestration.nearline_worker import build_worker
 
     metrics = NearlineMetrics()
     with (

@@ -43,8 +43,9 @@ from models.schema import ITEM_EMBEDDINGS, MARTS, TRAINING_INTERACTIONS, USER_HI
 from models.splitting import Holdout, Targets
 from orchestration import nearline_worker
 from orchestration.home import open_lake, prepare_home, warehouse_project
+from orchestration.nearline_assembly import build_worker
 from orchestration.nearline_metrics import NearlineMetrics
-from orchestration.nearline_worker import NearlineWorker, build_worker
+from orchestration.nearline_worker import NearlineWorker
 from orchestration.settings import Settings, load_settings, write_home_file
 
 DOMAIN = """

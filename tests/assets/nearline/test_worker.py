@@ -16,9 +16,9 @@ from assets.lease import Lease
 from assets.nearline import BatchReport
 from assets.nearline_commit import RowCounts
 from models.errors import SourceUnavailableError
+from orchestration.nearline_assembly import build_worker
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.nearline_report import ReportThread
-from orchestration.nearline_worker import build_worker
 
 FILES = {
     f"{batch}.csv": [

@@ -1,0 +1,41 @@
+"""Settings → the nearline worker with everything that it needs."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from assets.domain import load_domain
+from assets.lease import nearline_lease
+from assets.nearline import BatchReport
+from assets.nearline_upkeep import Upkeep
+from orchestration.alert_delivery import build_notifier
+from orchestration.nearline_lag import LagAlarm
+from orchestration.nearline_lane import open_lane, open_watch, utc_now
+from orchestration.nearline_metrics import NearlineMetrics
+from orchestration.nearline_sources import build_sources
+from orchestration.nearline_worker import NearlineWorker
+from orchestration.settings import Settings
+
+
+def build_worker(
+    settings: Settings, metrics: NearlineMetrics, *, report: Callable[[BatchReport], None]
+) -> NearlineWorker:
+    """The worker of a home folder."""
+    watch = open_watch(settings)
+    return NearlineWorker(
+        watch.lake,
+        open_lane(settings, watch),
+        watch,
+        build_sources(settings, watch.lake),
+        nearline_lease(watch.lake),
+        metrics,
+        LagAlarm(build_notifier(settings), threshold_s=settings.nearline_lag_alert_s, now=utc_now),
+        report=report,
+        upkeep=Upkeep(
+            watch.lake,
+            load_domain(settings.domain).surface,
+            keep=timedelta(minutes=settings.nearline_history_minutes),
+            now=utc_now,
+        ),
+        now=utc_now,
+        max_rows=settings.nearline_max_rows,
+    )
