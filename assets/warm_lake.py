@@ -69,6 +69,7 @@ class WarmLake(Lake):
         except duckdb.Error:
             # It may be the connection to the catalogue that is broken.
             attached.uses = USES
+            _end_transaction(connection)
             raise
         finally:
             connection.close()
@@ -95,6 +96,15 @@ class WarmLake(Lake):
 
     def _detach(self, attached: _Attached) -> None:
         give_back_engine(attached.engine, self.store, self.spill_path, LAKE)
+
+
+def _end_transaction(connection: duckdb.DuckDBPyConnection) -> None:
+    """End what a failed statement left open while an error can still be told; closing it with it open may abort."""
+    try:
+        connection.execute("ROLLBACK")
+    except duckdb.Error:
+        # Without a transaction, or the catalogue is gone and there is nothing left to end.
+        return
 
 
 def warmed(lake: Lake) -> WarmLake:

@@ -1,6 +1,7 @@
 """The checks that keep the lanes equal: they pass on what both lanes made, and each planted difference fails them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from assets.pseudonyms import pseudonymise
 from assets.resources import ArtifactResource, DomainResource, LakeResource
 from assets.serving import Server
 from assets.skew_check import Skew, compare_lanes, rows_by_user, skew_result
-from assets.warehouse_sql import InteractionRules, compiled_interactions
+from assets.warehouse_sql import INTERACTIONS, InteractionRules, compiled_interactions
 from models import nearline
 from orchestration.home import warehouse_project
 from orchestration.nearline_lane import open_lane, open_watch
@@ -165,10 +166,11 @@ def test_rows_are_compared_by_value() -> None:
 def _heavier_views(market: Any) -> InteractionRules:
     """The nearline lane with one changed model: views weigh ten times as much."""
     models = list(compiled_interactions(warehouse_project(market.settings), market.lake))
-    last = models[-1]
-    sql = f"SELECT * REPLACE (CASE WHEN weight = 1 THEN 10 ELSE weight END AS weight) FROM ({last.sql})"
+    (place,) = (number for number, model in enumerate(models) if model.name == INTERACTIONS)
+    heavier = "SELECT * REPLACE (CASE WHEN weight = 1 THEN 10 ELSE weight END AS weight)"
+    models[place] = replace(models[place], sql=f"{heavier} FROM ({models[place].sql})")
     types, rules = (market.lake.frame(f"FROM raw.{name}") for name in ("event_types", "domain_rules"))
-    return InteractionRules([*models[:-1], type(last)(last.schema, last.name, sql)], types, rules)
+    return InteractionRules(models, types, rules)
 
 
 def _without_the_first_place(server: Server, histories: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
