@@ -24,13 +24,16 @@ def fit(scorer: object, data: Data):
     frame = data.train.rename(columns={"user": "user_id", "item": "item_id"})[["user_id", "item_id"]]
     pipeline = topn_pipeline(scorer, n=TOP_K)
     pipeline.train(from_interactions_df(frame))
+    # Items that only a history holds cannot be scored, and the library knows no id that it was not trained on.
+    trained = set(frame["item_id"])
 
     def lists(part: str) -> np.ndarray:
         users = data.users(part)
         known = data.history[part].sort_values(["user", "place"]).groupby("user")["item"].agg(list)
         result = np.full((len(users), TOP_K), -1, dtype=np.int32)
         for row, user in enumerate(users):
-            query = RecQuery(user_id=int(user), history_items=ItemList(known[user]))
+            history = ItemList([item for item in known[user] if item in trained])
+            query = RecQuery(user_id=int(user), history_items=history)
             found = recommend(pipeline, query, n=TOP_K).ids()
             result[row, : len(found)] = found
         return result
