@@ -36,8 +36,10 @@ def market(database: str, market_on: Any) -> Iterator[Any]:
         yield made
 
 
-def _land(market: Any, name: str, batch: int) -> None:
-    rows = [f"u{user:02d},i{(user + batch) % 20:02d},view,2026-01-04T0{user}:{batch:02d}:00Z," for user in range(5)]
+def _land(market: Any, name: str, batch: int, *, minute: int) -> None:
+    """Land five events; tests give different minutes, since the lake knows files by their content."""
+    at = minute + batch
+    rows = [f"u{user:02d},i{(user + batch) % 20:02d},view,2026-01-04T0{user}:{at:02d}:00Z," for user in range(5)]
     market.land(f"{name}{batch}.csv", rows)
 
 
@@ -49,7 +51,7 @@ def _accepted(market: Any, name: str) -> int:
 def test_batch_and_nearline_write_at_the_same_time(market: Any, start_worker: Any) -> None:
     with start_worker(market) as run:
         for batch in range(ROUNDS):
-            _land(market, "both", batch)
+            _land(market, "both", batch, minute=0)
             # Builds and publishes everything, as a refresh does; an error of it would reach the user.
             market.build()
             market.publish()
@@ -69,7 +71,7 @@ def test_a_connection_that_is_cut_loses_nothing(market: Any, start_worker: Any, 
         market.wait_until(lambda: bool(run.worker.health()["leads"] and run.worker.health()["snapshot"]))
         for batch in range(ROUNDS):
             cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
-            _land(market, "cut", batch)
+            _land(market, "cut", batch, minute=30)
             market.wait_until(lambda batch=batch: _accepted(market, "cut") == 5 * (batch + 1))
         market.wait_until(lambda: bool(run.worker.health()["is_well"]))
     killer.close()
