@@ -41,7 +41,7 @@ from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
 from models.schema import ITEM_EMBEDDINGS, MARTS, TRAINING_INTERACTIONS, USER_HISTORIES
 from models.splitting import Holdout, Targets
-from orchestration import nearline_worker
+from orchestration import nearline_assembly
 from orchestration.home import open_lake, prepare_home, warehouse_project
 from orchestration.nearline_assembly import build_worker
 from orchestration.nearline_metrics import NearlineMetrics
@@ -156,7 +156,7 @@ class Run:
         self.reports: list[BatchReport] = []
         with pytest.MonkeyPatch.context() as patch:
             if lease is not None:
-                patch.setattr(nearline_worker, "nearline_lease", lambda lake: lease)
+                patch.setattr(nearline_assembly, "nearline_lease", lambda lake: lease)
             self.worker: NearlineWorker = build_worker(market.settings, self.metrics, report=self.reports.append)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.worker.run, args=(self._stop,))
