@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+import duckdb
+
 from assets.lake import Lake
 from assets.mirrors.contract import PAYLOAD, ListMirror, ServedList, served_list
 from assets.mirrors.filling import seconds_behind
@@ -109,7 +111,7 @@ class ListReader:
         assert self._mirror is not None
         try:
             behind = seconds_behind(self._lake, self._mirror, now=self._clock())
-        except FreshetError as error:
+        except (FreshetError, duckdb.Error) as error:
             self.trouble = str(error)
             return
         if behind == float("inf"):

@@ -8,6 +8,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+import duckdb
+
 from assets.domain import load_domain
 from assets.lake import Lake
 from assets.list_reader import ListReader
@@ -22,6 +24,8 @@ from orchestration.settings import Settings, load_settings
 
 RECHECK_S = 10.0
 """How often a follower looks at the lake without being told."""
+RETRY_S = 0.5
+"""Seconds until a filling that failed is tried again."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,7 +81,7 @@ class MirrorFollower:
         *,
         now: Callable[[], datetime],
         on_filled: Callable[[FillReport], None],
-        on_error: Callable[[FreshetError], None],
+        on_error: Callable[[Exception], None],
         recheck_s: float = RECHECK_S,
     ) -> None:
         """Bind everything; the thread runs inside `with`, which ends after a last filling.
@@ -115,14 +119,17 @@ class MirrorFollower:
 
     def _run(self) -> None:
         while not self._ended:
-            self._fill()
-            self._news.wait(self._recheck)
+            is_filled = self._fill()
+            self._news.wait(self._recheck if is_filled else RETRY_S)
             self._news.clear()
         self._fill()
 
-    def _fill(self) -> None:
+    def _fill(self) -> bool:
         try:
             self._on_filled(catch_up(self._lake, self._mirror, now=self._now()))
-        except FreshetError as error:
+        except (FreshetError, duckdb.Error) as error:
+            # Such as a catalogue that is locked by a commit.
             _LOG.warning("%s", error)
             self._on_error(error)
+            return False
+        return True

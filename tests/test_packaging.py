@@ -53,7 +53,8 @@ def test_the_commands_of_the_project_exist() -> None:
 
 def test_compose_has_the_services_with_health_checks() -> None:
     services = COMPOSE["services"]
-    assert set(services) == {"postgres", "mlflow", "prepare", "code-location", "webserver", "daemon"}
+    own = {"prepare", "code-location", "nearline-location", "webserver", "daemon", "nearline"}
+    assert set(services) == {"postgres", "mlflow", *own}
     assert {name for name, service in services.items() if "healthcheck" not in service} == {"prepare"}
 
 
