@@ -90,7 +90,7 @@ class Lake:
         """
         with borrowed_connection(self.store, LAKE, self.spill_path) as connection:
             self.attach(connection, snapshot)
-            connection.execute(f"USE {LAKE}")
+            use_lake(connection)
             yield connection
 
     @contextmanager
@@ -282,6 +282,17 @@ def _explained(error: duckdb.Error, lake: Lake) -> LakeError:
             f"again: {text}"
         )
     return LakeError(f"the lake refused: {text}")
+
+
+def use_lake(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the lake the default database; its catalogue is read then, and a commit may lock it for a moment."""
+    retrying = Retrying(
+        retry=retry_if_exception(_is_busy),
+        stop=stop_after_attempt(_WRITE_ATTEMPTS),
+        wait=wait_exponential(multiplier=0.05, max=1),
+        reraise=True,
+    )
+    retrying(connection.execute, f"USE {LAKE}")
 
 
 _TOP_K_ITEMS_VIEW = """

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 import duckdb
 
 from assets.duckdb_engines import give_back_engine, take_engine
-from assets.lake import LAKE, Lake, snapshot_of
+from assets.lake import LAKE, Lake, snapshot_of, use_lake
 
 USES = 300
 """Connections after which an engine is attached anew."""
@@ -64,7 +64,7 @@ class WarmLake(Lake):
         attached = self._taken() or self._opened()
         connection = attached.engine.cursor()
         try:
-            connection.execute(f"USE {LAKE}")
+            use_lake(connection)
             yield connection
         except duckdb.Error:
             # It may be the connection to the catalogue that is broken.
