@@ -28,7 +28,7 @@ BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "re
 LAKE = "lake"
 """Name of the lake's database in a connection."""
 
-_WRITE_ATTEMPTS = 5
+_ATTEMPTS = 5
 _BUSY = ("database is locked", "transaction conflict", "could not serialize", "failed to commit ducklake")
 _MADE_FOR = re.compile(r'does not match existing data path in the catalog "(.*?)/?"')
 _FULL = ("no space left on device", "disk quota exceeded", "database or disk is full")
@@ -122,15 +122,9 @@ class Lake:
             LakeLockedError: the lock or the catalogue stayed busy.
             LakeFullError: the disk is full; nothing was committed.
         """
-        retrying = Retrying(
-            retry=retry_if_exception(_is_busy),
-            stop=stop_after_attempt(_WRITE_ATTEMPTS),
-            wait=wait_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        )
         with self.lock():
             try:
-                return retrying(self._transaction, work, message)
+                return _patient(0.2, longest_s=5)(self._transaction, work, message)
             except duckdb.Error as error:
                 raise _explained(error, self) from error
 
@@ -228,7 +222,7 @@ class Lake:
                 connection.execute("CALL lake.set_commit_message('freshet', ?)", [message])
                 connection.execute("COMMIT")
             except BaseException:
-                _roll_back(connection)
+                roll_back(connection)
                 raise
             return Written(value, snapshot_of(connection))
 
@@ -255,12 +249,23 @@ def snapshot_of(connection: duckdb.DuckDBPyConnection) -> int:
     return int(connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()[0][0])
 
 
-def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """End the transaction that an error has left open, if any; the error that led here is the one to report."""
     try:
         connection.execute("ROLLBACK")
     except duckdb.Error:
-        # A failed COMMIT has ended the transaction already; the error that led here is the one to report.
+        # A failed COMMIT has ended it already, or the catalogue is gone and there is nothing left to end.
         return
+
+
+def _patient(first_s: float, *, longest_s: float) -> Retrying:
+    """Calls again while the catalogue is busy, after growing pauses."""
+    return Retrying(
+        retry=retry_if_exception(_is_busy),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_exponential(multiplier=first_s, max=longest_s),
+        reraise=True,
+    )
 
 
 def _is_busy(error: BaseException) -> bool:
@@ -286,13 +291,7 @@ def _explained(error: duckdb.Error, lake: Lake) -> LakeError:
 
 def use_lake(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the lake the default database; its catalogue is read then, and a commit may lock it for a moment."""
-    retrying = Retrying(
-        retry=retry_if_exception(_is_busy),
-        stop=stop_after_attempt(_WRITE_ATTEMPTS),
-        wait=wait_exponential(multiplier=0.05, max=1),
-        reraise=True,
-    )
-    retrying(connection.execute, f"USE {LAKE}")
+    _patient(0.05, longest_s=1)(connection.execute, f"USE {LAKE}")
 
 
 _TOP_K_ITEMS_VIEW = """

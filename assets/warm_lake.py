@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 import duckdb
 
 from assets.duckdb_engines import give_back_engine, take_engine
-from assets.lake import LAKE, Lake, snapshot_of, use_lake
+from assets.lake import LAKE, Lake, roll_back, snapshot_of, use_lake
 
 USES = 300
 """Connections after which an engine is attached anew."""
@@ -67,9 +67,9 @@ class WarmLake(Lake):
             use_lake(connection)
             yield connection
         except duckdb.Error:
-            # It may be the connection to the catalogue that is broken.
+            # It may be the connection to the catalogue that is broken; closed within a transaction, it may abort.
             attached.uses = USES
-            _end_transaction(connection)
+            roll_back(connection)
             raise
         finally:
             connection.close()
@@ -96,15 +96,6 @@ class WarmLake(Lake):
 
     def _detach(self, attached: _Attached) -> None:
         give_back_engine(attached.engine, self.store, self.spill_path, LAKE)
-
-
-def _end_transaction(connection: duckdb.DuckDBPyConnection) -> None:
-    """End what a failed statement left open while an error can still be told; closing it with it open may abort."""
-    try:
-        connection.execute("ROLLBACK")
-    except duckdb.Error:
-        # Without a transaction, or the catalogue is gone and there is nothing left to end.
-        return
 
 
 def warmed(lake: Lake) -> WarmLake:

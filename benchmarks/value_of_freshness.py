@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from landed_data import LOADERS, LandedData, build_home, open_home
+from dataset_arguments import add_dataset_arguments, load_dataset
+from landed_data import LandedData
 from run_facts import write_results
 
 from models.bootstrap import bootstrap_intervals, compare_paired
@@ -63,10 +64,7 @@ def main() -> None:
     arguments = parse()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.source is None:
-            data = open_home(arguments.data)
-        else:
-            data = build_home(arguments.source, arguments.data, Path(folder) / "home", "position")
+        data = load_dataset(arguments, Path(folder))
         name = arguments.name or data.domain.name
         facts = {"dataset": name, **replay(data, tuple(arguments.retrievers), arguments.per_user)}
     path = RESULTS / f"value_of_freshness.{name}.json"
@@ -77,9 +75,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a Freshet home, or with --source a raw folder")
-    parser.add_argument("--source", choices=sorted(LOADERS), help="load DATA as this source into a temporary home")
-    parser.add_argument("--name", help="name of the dataset in the result's file; default: the domain's")
+    add_dataset_arguments(parser, protocol=None)
     parser.add_argument("--retrievers", nargs="*", default=WITHOUT_TEXT)
     parser.add_argument("--per-user", type=int, default=30, help="most events of a user, spread over the window")
     return parser.parse_args()
