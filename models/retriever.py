@@ -1,8 +1,8 @@
 """What every retriever promises, and the array operations that all of them share.
 
-Results must not depend on how users are batched. BLAS and FAISS choose other kernels for other shapes, so user
-vectors are always multiplied in blocks of `BLOCK` rows, padded with zeros: the bits of a user's row then depend on
-that user alone. The number of BLAS threads may still change the last bits.
+Results must not depend on how users are batched. Scores of vectors are exact (`models.exact_products`). Where torch or
+FAISS multiplies, rows come in blocks of `BLOCK`, padded with zeros, so that the kernel at least is always the same; the
+place in the block and the number of threads may still change the last bits there.
 """
 
 from collections.abc import Callable, Mapping

@@ -261,10 +261,10 @@ class ItemIndex:
 
 
 def _search_exactly(index: Any, queries: FloatArray, count: int, allowed: BoolArray | None) -> LongArray:
-    """Exact search over the vectors that FAISS stores, on numpy's BLAS.
+    """Exact search over the vectors that FAISS stores, with the same bits in every batch.
 
-    Measured on 12,101 vectors of 384 dimensions, 256 queries, one core: 0.06 s, against 0.53 s by the search of the
-    flat index itself, whose wheel brings an older BLAS. Ties go to the item that was added first.
+    Measured on 12,101 vectors of 384 dimensions, 256 queries, one core: 0.08 s for the products, against 0.14 s by the
+    search of the flat index itself. Ties go to the item that was added first.
     """
     vectors = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
     labels = faiss.vector_to_array(index.id_map)

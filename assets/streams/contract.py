@@ -4,7 +4,6 @@ A source is read in order from a position that the lake keeps, in the same trans
 a second worker delivers again is recognised. Acknowledging only lets the source forget; nothing depends on it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -77,8 +76,3 @@ class EventSource(Protocol):
     def close(self) -> None:
         """Give connections back."""
         ...
-
-
-def no_position() -> Mapping[str, str]:
-    """Position of a source that was never read."""
-    return {}
