@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.exact_products import exact_products, exact_products_at
+from models.exact_products import ExactItems, exact_products, exact_products_at
 from models.fusion import ScoredCandidates, normalise
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
 from models.retriever import Retriever, VectorRetriever, top_rows
@@ -18,6 +18,8 @@ DENSE_ITEMS = 65_536
 """Up to so many items, scores of a vector retriever come from one matrix product; above, only at the candidates."""
 MAX_BATCH = 256
 CELLS_PER_BATCH = 32_000_000
+_USERS_AT_ONCE = 16
+"""Users whose proposals are looked for at once: their scores stay in the cache of a core."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,11 @@ class CandidateGenerator:
     """Asks every retriever for proposals and scores their union."""
 
     def __init__(
-        self, retrievers: Mapping[str, Retriever], text_aware: tuple[str, ...], index: ItemIndex | None = None
+        self,
+        retrievers: Mapping[str, Retriever],
+        text_aware: tuple[str, ...],
+        index: ItemIndex | None = None,
+        exact: dict[str, ExactItems] | None = None,
     ) -> None:
         """Bind retrievers and, where there is one, the index.
 
@@ -55,10 +61,13 @@ class CandidateGenerator:
             retrievers: Fitted retrievers by name, all bound to one catalogue.
             text_aware: Names of those that know an item from its text alone.
             index: Searched for the retrievers that it has vectors of; all others are searched exactly.
+            exact: Rounded item vectors by retriever, kept from one generator to the next; those that are missing or
+                of other vectors are made here.
         """
         self._retrievers = retrievers
         self._text_aware = text_aware
         self._index = index
+        self._exact: dict[str, ExactItems] = {} if exact is None else exact
         self._label_rows: IntArray | None = None
 
     def bind(self, item_ids: np.ndarray[tuple[int], np.dtype[np.object_]]) -> None:
@@ -72,7 +81,7 @@ class CandidateGenerator:
         """
         has_history = histories.lengths > 0
         seen = _seen(histories, len(request.allowed)) if request.exclude_seen else None
-        views = {name: _View(retriever, histories) for name, retriever in self._retrievers.items()}
+        views = {name: _View(one, histories, self._exact_items(name)) for name, one in self._retrievers.items()}
         proposals = [self._propose(name, view, request, seen, has_history) for name, view in views.items()]
         proposals += [
             _masked(view.best(request.cold_rows, request.cold_count), has_history)
@@ -94,8 +103,14 @@ class CandidateGenerator:
         has_history: BoolArray,
     ) -> IntArray:
         """Item rows, shape (users, count), padded."""
+        allowed = request.allowed
         if self._index is not None and self._label_rows is not None and name in self._index.names and view.vectors:
             labels = self._label_rows
+            if self._index.is_exact(name) and view.is_dense:
+                # The search would make the very products that the scores of the candidates are read from.
+                is_indexed = np.zeros(len(allowed), dtype=bool)
+                is_indexed[labels[labels >= 0]] = True
+                return self._best_of_all(name, view, request.count, allowed & is_indexed, seen, has_history)
             allowed = (labels >= 0) & request.allowed[np.maximum(labels, 0)]
             # Seen items take up places in the answer, so ask for as many more as anyone has seen.
             more = 0 if seen is None else int(seen.sum(axis=1).max(initial=0))
@@ -104,41 +119,83 @@ class CandidateGenerator:
             )
             rows = np.where(found >= 0, labels[np.maximum(found, 0)], PADDING)
             return _masked(_first_unseen(rows, seen, request.count), has_history)
-        dense = np.where(request.allowed, view.dense(), np.float32(-np.inf))
-        if seen is not None:
-            dense[seen] = -np.inf
-        if not view.vectors:
-            dense[dense == 0] = -np.inf
-        rows = top_rows(dense, request.count)
+        return self._best_of_all(name, view, request.count, allowed, seen, has_history)
+
+    def _best_of_all(
+        self,
+        name: str,
+        view: "_View",
+        count: int,
+        allowed: BoolArray,
+        seen: BoolArray | None,
+        has_history: BoolArray,
+    ) -> IntArray:
+        """The best rows by dense scores, shape (users, count); without vectors, a score of 0 proposes nothing."""
+        scores = view.dense()
+        rows = np.empty((len(scores), min(count, scores.shape[1])), dtype=np.int32)
+        for begin in range(0, len(scores), _USERS_AT_ONCE):
+            some = slice(begin, begin + _USERS_AT_ONCE)
+            dense = np.where(allowed, scores[some], np.float32(-np.inf))
+            if seen is not None:
+                dense[seen[some]] = -np.inf
+            if not view.vectors:
+                dense[dense == 0] = -np.inf
+            rows[some] = top_rows(dense, count)
         return rows if name == "popularity" else _masked(rows, has_history)
+
+    def _exact_items(self, name: str) -> ExactItems | None:
+        """Rounded item vectors of a vector retriever of a catalogue that is scored as a whole; None for others."""
+        retriever = self._retrievers[name]
+        if not isinstance(retriever, VectorRetriever):
+            return None
+        vectors, found = retriever.item_vectors(), self._exact.get(name)
+        if len(vectors) > DENSE_ITEMS:
+            return None
+        if found is None or found.items is not vectors:
+            found = self._exact[name] = ExactItems(vectors)
+        return found
 
 
 class _View:
     """What one retriever says of one batch; the dense scores of vectors are made when first needed."""
 
-    def __init__(self, retriever: Retriever, histories: Histories) -> None:
+    def __init__(self, retriever: Retriever, histories: Histories, exact: ExactItems | None) -> None:
         self._retriever = retriever
         self._histories = histories
+        self._exact = exact
         self._scores: FloatArray | None = None
         self.vectors: tuple[FloatArray, FloatArray] | None = None
         if isinstance(retriever, VectorRetriever):
             self.vectors = (retriever.user_vectors(histories), retriever.item_vectors())
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether scores of all items are made in any case."""
+        return self.vectors is None or self._exact is not None
+
     def dense(self) -> FloatArray:
         """Scores of all items, shape (users, items)."""
         if self._scores is None:
-            self._scores = exact_products(*self.vectors) if self.vectors else self._retriever.score(self._histories)
+            if self.vectors is None:
+                self._scores = self._retriever.score(self._histories)
+            elif self._exact is None:
+                self._scores = exact_products(*self.vectors)
+            else:
+                self._scores = self._exact.products(self.vectors[0])
         return self._scores
 
     def at(self, rows: IntArray) -> FloatArray:
         """Scores at item rows, shape (users, candidates)."""
-        if self.vectors and len(self.vectors[1]) > DENSE_ITEMS:
+        if self.vectors and not self.is_dense:
             return exact_products_at(*self.vectors, rows)
         return np.take_along_axis(self.dense(), rows, axis=1)
 
     def best(self, among: IntArray, count: int) -> IntArray:
         """The best rows among the given ones, shape (users, count)."""
-        scores = exact_products(self.vectors[0], self.vectors[1][among]) if self.vectors else self.dense()[:, among]
+        if self.vectors and not self.is_dense:
+            scores = exact_products(self.vectors[0], self.vectors[1][among])
+        else:
+            scores = self.dense()[:, among]
         places = top_rows(scores, count)
         return np.where(places >= 0, among[np.maximum(places, 0)], PADDING).astype(np.int32)
 

@@ -24,6 +24,25 @@ _ITEMS_AT_ONCE = 4096
 _GATHERED_AT_ONCE = 4_000_000
 
 
+class ExactItems:
+    """Item vectors that were rounded once, for products with batch after batch of users."""
+
+    def __init__(self, items: FloatArray) -> None:
+        """Round all items.
+
+        Args:
+            items: Shape (items, dimensions), finite; must not change afterwards.
+        """
+        self.items = items
+        self._rounded = rounded_rows(items).T
+
+    def products(self, users: FloatArray) -> FloatArray:
+        """The bits of `exact_products`, shape (users, items)."""
+        scores = np.empty((len(users), len(self.items)), dtype=np.float32)
+        _multiply(rounded_rows(users), self._rounded, scores)
+        return scores
+
+
 def exact_products(users: FloatArray, items: FloatArray) -> FloatArray:
     """All dot products, shape (users, items), relative to the largest terms as exact as float32.
 
@@ -33,15 +52,22 @@ def exact_products(users: FloatArray, items: FloatArray) -> FloatArray:
     """
     scores = np.empty((len(users), len(items)), dtype=np.float32)
     rounded_users = rounded_rows(users)
-    products = np.empty((min(len(users), _USERS_AT_ONCE), min(len(items), _ITEMS_AT_ONCE)))
     for first in range(0, len(items), _ITEMS_AT_ONCE):
-        rounded_items = rounded_rows(items[first : first + _ITEMS_AT_ONCE]).T
-        for begin in range(0, len(users), _USERS_AT_ONCE):
-            part = rounded_users[begin : begin + _USERS_AT_ONCE]
-            out = products[: len(part), : rounded_items.shape[1]]
-            np.matmul(part, rounded_items, out=out)
-            scores[begin : begin + len(part), first : first + out.shape[1]] = out
+        some = slice(first, first + _ITEMS_AT_ONCE)
+        _multiply(rounded_users, rounded_rows(items[some]).T, scores[:, some])
     return scores
+
+
+def _multiply(users: DoubleArray, items: DoubleArray, scores: FloatArray) -> None:
+    """Fill `scores`, shape (users, items), in tiles that a core's cache holds."""
+    tile = np.empty((min(len(users), _USERS_AT_ONCE), min(items.shape[1], _ITEMS_AT_ONCE)))
+    for first in range(0, items.shape[1], _ITEMS_AT_ONCE):
+        some = items[:, first : first + _ITEMS_AT_ONCE]
+        for begin in range(0, len(users), _USERS_AT_ONCE):
+            part = users[begin : begin + _USERS_AT_ONCE]
+            out = tile[: len(part), : some.shape[1]]
+            np.matmul(part, some, out=out)
+            scores[begin : begin + len(part), first : first + some.shape[1]] = out
 
 
 def exact_products_at(users: FloatArray, items: FloatArray, rows: IntArray) -> FloatArray:

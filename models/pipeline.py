@@ -12,21 +12,18 @@ import pandas as pd
 
 from models.candidates import CandidateRequest, batch_size
 from models.contributions import compact
-from models.diversification import POOL, Pool, reorder
 from models.errors import ConfigurationError, DataError
-from models.exploration import draws, explore
 from models.fusion import DECIMALS
-from models.interactions import PADDING, FloatArray, Histories, IntArray, LongArray, ObjectArray
+from models.interactions import PADDING, FloatArray, Histories, IntArray, ObjectArray
+from models.list_choice import ListChooser
 from models.list_filling import PopularFill
 from models.reasons import nearest_history_items, reason_texts
 from models.recommender import Recommender
-from models.reranking import COLD, FILLED, NATURAL, PINNED, ListBuilder, RerankRules, ResolvedRules, resolve_rules
+from models.reranking import COLD, FILLED, NATURAL, PINNED, RerankRules, ResolvedRules, resolve_rules
 from models.schema import Columns
-from models.scoring import Scored, Scorer
+from models.scoring import Scorer
 from models.vector_index import ItemIndex
 
-LOOK_AHEAD = 200
-"""Best candidates that are looked at first when slots are chosen one by one; all of them where that is not enough."""
 ROUNDING = 2 * 10**-DECIMALS
 """How far the terms of a score may be from it."""
 RULE = "rule"
@@ -126,11 +123,9 @@ class _Ranking:
             raise ConfigurationError(f"top_k must be at least 1, not {top_k}")
         catalogue = recommender.catalogue
         self._recommender = recommender
-        self._top_k, self._as_of = top_k, as_of
         self._resolved: ResolvedRules = resolve_rules(rules, catalogue, as_of=as_of)
         self._is_cold = recommender.is_cold
         self._generator = recommender.candidate_generator(index)
-        self._builder = ListBuilder(self._resolved, self._is_cold, top_k=top_k)
         self._fill = PopularFill(
             recommender.retrievers.get("popularity"), self._resolved.allowed, exclude_seen=rules.exclude_seen
         )
@@ -153,13 +148,16 @@ class _Ranking:
             has_cold_slots=rules.has_cold_slots,
             as_of=as_of,
         )
+        self._chooser = ListChooser(
+            self._resolved, self._is_cold, self._is_special, self._scorer.facts, top_k=top_k, as_of=as_of
+        )
         self.source_names = (*recommender.retrievers, RULE)
 
     def rank(self, histories: Histories, user_ids: ObjectArray | None = None) -> RankedLists:
         """Lists of one batch; places explore only where the users are named."""
         scored = self._scorer.score(self._generator.score(histories, self._request), histories)
         candidates = scored.candidates
-        places, kinds, propensities = self._choose(scored, user_ids)
+        places, kinds, propensities = self._chooser.choose(scored, user_ids)
         is_chosen = places != PADDING
         items = np.where(is_chosen, np.take_along_axis(candidates.items, np.maximum(places, 0), axis=1), PADDING)
         own = np.where(is_chosen, np.take_along_axis(scored.scores, np.maximum(places, 0), axis=1), -np.inf)
@@ -218,54 +216,6 @@ class _Ranking:
             }
         )
 
-    def _choose(self, scored: Scored, user_ids: ObjectArray | None) -> tuple[IntArray, IntArray, FloatArray]:
-        """Columns of the chosen candidates, their kinds and propensities, shape (users, top_k)."""
-        items = scored.candidates.items
-        order = np.argsort(-scored.scores, axis=1, kind="stable")
-        order = np.asarray(
-            np.where(np.take_along_axis(items, order, axis=1) == PADDING, PADDING, order), dtype=np.int32
-        )
-        chances = np.ones((len(items), self._top_k), dtype=np.float32)
-        if not self._resolved.needs_choice:
-            places: IntArray = _widened(order[:, : self._top_k], self._top_k)
-            return places, np.where(places == PADDING, FILLED, NATURAL).astype(np.int32), chances
-        places = np.full((len(items), self._top_k), PADDING, dtype=np.int32)
-        kinds = np.full(places.shape, FILLED, dtype=np.int32)
-        share = self._resolved.rules.explore_share
-        for user in range(len(items)):
-            own = self._varied(order[user][order[user] != PADDING], scored, user)
-            slots = self._slots(items[user][own])
-            places[user, : len(slots)] = own[[place for place, _ in slots]]
-            kinds[user, : len(slots)] = [kind for _, kind in slots]
-            if share and user_ids is not None:
-                fixed = [kind in (COLD, FILLED) or kind >= PINNED for kind in kinds[user].tolist()]
-                numbers = draws(str(user_ids[user]), self._as_of, self._top_k)
-                places[user], chances[user] = explore(own, places[user], fixed, share, numbers)
-        return places, kinds, chances
-
-    def _varied(self, order: IntArray, scored: Scored, user: int) -> IntArray:
-        """The columns of one user, best first, with the order of the best changed for variety."""
-        rules, facts = self._resolved.rules, self._scorer.facts
-        if not rules.is_diversified:
-            return order
-        best = order[:POOL]
-        items = scored.candidates.items[user][best]
-        categories = facts.categories[items]
-        history = scored.histories.items[user]
-        seen = facts.categories[history[history != PADDING]]
-        vectors = facts.vectors[items] if facts.vectors is not None else _one_hot(categories)
-        pool = Pool(scored.scores[user][best], vectors, categories, seen[seen >= 0])
-        return np.concatenate([best[reorder(pool, rules.diversity, rules.diversity_weight, self._top_k)], order[POOL:]])
-
-    def _slots(self, items: IntArray) -> list[tuple[int, int]]:
-        """Place in `items` (best first) and kind of each slot of one user."""
-        if len(items) > LOOK_AHEAD:
-            near = np.flatnonzero((np.arange(len(items)) < LOOK_AHEAD) | self._is_special[items])
-            slots = self._builder.build_within_caps(items[near].tolist())
-            if len(slots) == self._top_k:
-                return [(int(near[slot.place]), slot.kind) for slot in slots]
-        return [(slot.place, slot.kind) for slot in self._builder.build(items.tolist())]
-
     def _close(self, ranked: RankedLists, histories: Histories) -> None:
         """Fill short lists with popular items, whose scores go on just below the last one."""
         popularity = self.source_names.index("popularity")
@@ -279,16 +229,6 @@ def _batches(histories: Histories, size: int) -> Iterator[tuple[slice, Histories
     for begin in range(0, max(histories.count, 1), size):
         users = slice(begin, begin + size)
         yield users, histories.of_users(users)
-
-
-def _one_hot(codes: IntArray) -> FloatArray:
-    """Vectors that say only whether two items share a code; zero where there is none."""
-    same = (codes[:, None] == np.unique(codes[codes >= 0])[None, :]).astype(np.float32)
-    return same if same.shape[1] else np.zeros((len(codes), 1), dtype=np.float32)
-
-
-def _widened(places: IntArray | LongArray, width: int) -> IntArray:
-    return np.pad(places, ((0, 0), (0, width - places.shape[1])), constant_values=PADDING).astype(np.int32)
 
 
 __all__ = ["COLD", "FILLED", "NATURAL", "PINNED", "RULE", "RankedLists", "RerankRules", "rank_users", "recommend"]

@@ -12,6 +12,7 @@ from models.candidates import CandidateGenerator
 from models.catalogue import Catalogue
 from models.catalogue_files import load_catalogue, save_catalogue
 from models.errors import DataError, NotFittedError
+from models.exact_products import ExactItems
 from models.fusion_fitting import fit_fusion, import_for
 from models.interactions import BoolArray, FloatArray, Histories, InteractionLog, LongArray
 from models.rank_features import ItemFacts
@@ -47,6 +48,7 @@ class Recommender:
         """Seconds that fitting each retriever and the weights took."""
         self.skipped: dict[str, str] = {}
         """Configured retrievers that were left out, and why."""
+        self._exact_items: dict[str, ExactItems] = {}
         self._ranker: Ranker | None = None
         self.validation_ndcg: float | None = None
         """NDCG of the fused ranking on the users that it was fitted on."""
@@ -170,7 +172,7 @@ class Recommender:
 
     def candidate_generator(self, index: ItemIndex | None) -> CandidateGenerator:
         """Proposals of all retrievers, through `index` where it covers them and exactly elsewhere."""
-        generator = CandidateGenerator(self.retrievers, self.text_aware, index)
+        generator = CandidateGenerator(self.retrievers, self.text_aware, index, self._exact_items)
         generator.bind(self.catalogue.item_ids)
         return generator
 

@@ -17,11 +17,24 @@ from scipy import sparse
 
 from models.catalogue import Catalogue
 from models.errors import NotFittedError
-from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, InteractionLog, ObjectArray
+from models.interactions import (
+    PADDING,
+    BoolArray,
+    FloatArray,
+    Histories,
+    IntArray,
+    InteractionLog,
+    LongArray,
+    ObjectArray,
+)
 from models.ties import Ties, shared_ages
 
 BLOCK = 64
 """Users per matrix product."""
+
+_SCORES_AT_ONCE = 262_144
+"""Scores whose best are looked for at once: so many stay in the cache of a core."""
+_NO_KEY = np.iinfo(np.int64).max
 
 ARRAYS_FILE = "arrays.safetensors"
 FACTS_FILE = "facts.json"
@@ -90,20 +103,34 @@ def top_rows(scores: FloatArray, count: int) -> IntArray:
     count = min(count, items)
     if not count or not users:
         return np.full((users, count), PADDING, dtype=np.int32)
-    keys = _sort_keys(scores)
-    if count < items:
-        keys = np.partition(keys, items - count, axis=1)[:, items - count :]
-    keys = -np.sort(-keys, axis=1)
-    rows = (np.int64(0xFFFFFFFF) - (keys & np.int64(0xFFFFFFFF))).astype(np.int32)
-    is_candidate = np.take_along_axis(scores, rows, axis=1) > -np.inf
-    return np.where(is_candidate, rows, np.int32(PADDING))
+    best = np.empty((users, count), dtype=np.int32)
+    rows_at_once = max(1, _SCORES_AT_ONCE // items)
+    for begin in range(0, users, rows_at_once):
+        best[begin : begin + rows_at_once] = _top_of_block(scores[begin : begin + rows_at_once], count)
+    return best
 
 
-def _sort_keys(scores: FloatArray) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """One whole number for each score that orders like (score, lower column first)."""
+def _top_of_block(scores: FloatArray, count: int) -> IntArray:
+    """`top_rows` of a few rows, by sorting those scores only that reach each row's threshold."""
+    users, items = scores.shape
+    is_near = scores > -np.inf
+    if is_near.sum(axis=1).max() > max(count, items // 4):
+        is_near &= scores >= np.partition(scores, items - count, axis=1)[:, items - count, None]
+    places = np.flatnonzero(is_near)
+    rows, columns = np.divmod(places, items)
+    counts = np.bincount(rows, minlength=users)
+    keys = np.full((users, max(int(counts.max()), count)), _NO_KEY)
+    first = np.cumsum(counts) - counts
+    keys[rows, np.arange(len(places)) - np.repeat(first, counts)] = _sort_keys(scores.ravel()[places], columns)
+    keys.sort(axis=1)
+    keys = keys[:, :count]
+    return np.where(keys == _NO_KEY, PADDING, keys & np.int64(0xFFFFFFFF)).astype(np.int32)
+
+
+def _sort_keys(scores: FloatArray, columns: LongArray) -> LongArray:
+    """One whole number for each score that orders like (higher score, lower column) first."""
     bits = (np.asarray(scores, dtype=np.float32) + np.float32(0)).view(np.int32)
-    ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
-    columns = np.int64(0xFFFFFFFF) - np.arange(scores.shape[1], dtype=np.int64)
+    ordered = ~(bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF)))
     return (ordered.astype(np.int64) << 32) | columns
 
 

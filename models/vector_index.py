@@ -122,6 +122,10 @@ class ItemIndex:
         found = [self.measure_recall(name, asked[name]) for name in self.names if name in asked]
         return self.has_many_gaps or min(found, default=1.0) < self.config.recall_target - RECALL_SLACK
 
+    def is_exact(self, name: str) -> bool:
+        """Whether the vectors of a retriever are searched without probing."""
+        return name in self._indexes and not self._probes.get(name, 0)
+
     def catalogue_rows(self, item_ids: ObjectArray) -> IntArray:
         """Row in `item_ids` of each label, -1 for an item that is not among them; shape (labels,)."""
         if len(item_ids) == len(self._item_ids) and bool(np.all(item_ids == self._item_ids)):

@@ -5,6 +5,7 @@ from models.candidates import CandidateGenerator, CandidateRequest
 from models.catalogue import Catalogue
 from models.co_occurrence import CoOccurrenceRetriever
 from models.content import ContentRetriever
+from models.exact_products import ExactItems
 from models.interactions import Histories, InteractionLog, empty_histories
 from models.popularity import PopularityRetriever
 from models.retriever import Retriever
@@ -86,6 +87,39 @@ def test_an_index_proposes_what_exact_scores_propose(
     exact = CandidateGenerator(retrievers, ("content",)).score(histories, request(allowed=allowed))
     np.testing.assert_array_equal(through_index.items, exact.items)
     np.testing.assert_array_equal(through_index.scores, exact.scores)
+
+
+def test_an_item_that_left_the_index_is_not_proposed_through_it(
+    retrievers: dict[str, Retriever], checkerboard: Market
+) -> None:
+    catalogue, log = checkerboard
+    content = {"content": retrievers["content"]}
+    vectors = {"content": retrievers["content"].item_vectors()}  # type: ignore[attr-defined]
+    index = ItemIndex.build(vectors, catalogue.item_ids, config=IndexConfig(), seed=0)
+    histories = log.histories(np.arange(5))
+    best = CandidateGenerator(content, ()).score(histories, request(count=1)).items[:, 0]
+    index.remove([catalogue.item_ids[best[0]]])
+    generator = CandidateGenerator(content, (), index)
+    generator.bind(catalogue.item_ids)
+    found = generator.score(histories, request(count=1)).items
+    assert best[0] not in found
+    assert found.shape == (5, 1)
+
+
+def test_rounded_items_are_made_anew_for_other_vectors(retrievers: dict[str, Retriever], checkerboard: Market) -> None:
+    catalogue, log = checkerboard
+    content, histories = {"content": retrievers["content"]}, log.histories(np.arange(5))
+    kept: dict[str, ExactItems] = {}
+    CandidateGenerator(content, (), exact=kept).score(histories, request())
+    before = kept["content"]
+    CandidateGenerator(content, (), exact=kept).score(histories, request())
+    assert kept["content"] is before
+    assert catalogue.embeddings is not None
+    turned = catalogue.with_embeddings(np.ascontiguousarray(catalogue.embeddings[::-1]))
+    content["content"].refresh(turned)
+    again = CandidateGenerator(content, (), exact=kept).score(histories, request())
+    assert kept["content"] is not before
+    np.testing.assert_array_equal(again.scores, CandidateGenerator(content, ()).score(histories, request()).scores)
 
 
 def test_a_new_user_gets_popularity_and_the_extra_items(retrievers: dict[str, Retriever]) -> None:

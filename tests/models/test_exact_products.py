@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.exact_products import exact_products, exact_products_at, rounded_rows
+from models.exact_products import ExactItems, exact_products, exact_products_at, rounded_rows
 
 
 @pytest.fixture
@@ -24,6 +24,13 @@ def test_they_are_dot_products(users: np.ndarray, items: np.ndarray) -> None:
 @pytest.mark.parametrize("row", [0, 31, 63, 64, 255, 256, 299])
 def test_bits_do_not_depend_on_the_batch(users: np.ndarray, items: np.ndarray, row: int) -> None:
     np.testing.assert_array_equal(exact_products(users[row : row + 1], items)[0], exact_products(users, items)[row])
+
+
+def test_items_rounded_once_give_the_same_bits(users: np.ndarray, items: np.ndarray) -> None:
+    kept = ExactItems(items)
+    np.testing.assert_array_equal(kept.products(users), exact_products(users, items))
+    np.testing.assert_array_equal(kept.products(users[7:8]), exact_products(users[7:8], items))
+    assert kept.products(users[:0]).shape == (0, len(items))
 
 
 def test_bits_do_not_depend_on_the_order_of_users_items_or_dimensions(users: np.ndarray, items: np.ndarray) -> None:
