@@ -11,6 +11,7 @@ import numpy as np
 from models.exact_products import ExactItems, exact_products, exact_products_at
 from models.fusion import ScoredCandidates, normalise
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
+from models.popularity import PopularityRetriever
 from models.retriever import Retriever, VectorRetriever, top_rows
 from models.vector_index import ItemIndex
 
@@ -110,7 +111,7 @@ class CandidateGenerator:
                 # The search would make the very products that the scores of the candidates are read from.
                 is_indexed = np.zeros(len(allowed), dtype=bool)
                 is_indexed[labels[labels >= 0]] = True
-                return self._best_of_all(name, view, request.count, allowed & is_indexed, seen, has_history)
+                return self._best_of_all(view, request.count, allowed & is_indexed, seen, has_history)
             allowed = (labels >= 0) & request.allowed[np.maximum(labels, 0)]
             # Seen items take up places in the answer, so ask for as many more as anyone has seen.
             more = 0 if seen is None else int(seen.sum(axis=1).max(initial=0))
@@ -119,11 +120,10 @@ class CandidateGenerator:
             )
             rows = np.where(found >= 0, labels[np.maximum(found, 0)], PADDING)
             return _masked(_first_unseen(rows, seen, request.count), has_history)
-        return self._best_of_all(name, view, request.count, allowed, seen, has_history)
+        return self._best_of_all(view, request.count, allowed, seen, has_history)
 
     def _best_of_all(
         self,
-        name: str,
         view: "_View",
         count: int,
         allowed: BoolArray,
@@ -131,6 +131,8 @@ class CandidateGenerator:
         has_history: BoolArray,
     ) -> IntArray:
         """The best rows by dense scores, shape (users, count); without vectors, a score of 0 proposes nothing."""
+        if view.shared is not None:
+            return _best_of_shared(view.shared, count, allowed, seen)
         scores = view.dense()
         rows = np.empty((len(scores), min(count, scores.shape[1])), dtype=np.int32)
         for begin in range(0, len(scores), _USERS_AT_ONCE):
@@ -141,7 +143,7 @@ class CandidateGenerator:
             if not view.vectors:
                 dense[dense == 0] = -np.inf
             rows[some] = top_rows(dense, count)
-        return rows if name == "popularity" else _masked(rows, has_history)
+        return _masked(rows, has_history)
 
     def _exact_items(self, name: str) -> ExactItems | None:
         """Rounded item vectors of a vector retriever of a catalogue that is scored as a whole; None for others."""
@@ -165,6 +167,10 @@ class _View:
         self._exact = exact
         self._scores: FloatArray | None = None
         self.vectors: tuple[FloatArray, FloatArray] | None = None
+        self.shared: tuple[IntArray, FloatArray] | None = None
+        """Where many users have the same scores: the row of each user, shape (users,), and the rows."""
+        if isinstance(retriever, PopularityRetriever):
+            self.shared = (retriever.segment_rows(histories.segments), retriever.table()[1])
         if isinstance(retriever, VectorRetriever):
             self.vectors = (retriever.user_vectors(histories), retriever.item_vectors())
 
@@ -188,6 +194,8 @@ class _View:
         """Scores at item rows, shape (users, candidates)."""
         if self.vectors and not self.is_dense:
             return exact_products_at(*self.vectors, rows)
+        if self.shared is not None:
+            return self.shared[1][self.shared[0][:, None], rows]
         return np.take_along_axis(self.dense(), rows, axis=1)
 
     def best(self, among: IntArray, count: int) -> IntArray:
@@ -198,6 +206,19 @@ class _View:
             scores = self.dense()[:, among]
         places = top_rows(scores, count)
         return np.where(places >= 0, among[np.maximum(places, 0)], PADDING).astype(np.int32)
+
+
+def _best_of_shared(
+    shared: tuple[IntArray, FloatArray], count: int, allowed: BoolArray, seen: BoolArray | None
+) -> IntArray:
+    """The best rows of each user where users share their scores, shape (users, count); a score of 0 proposes nothing.
+
+    Seen items take up places in the common order, so it is as much longer as anyone has seen.
+    """
+    row_of_user, scores = shared
+    more = 0 if seen is None else int(seen.sum(axis=1).max(initial=0))
+    orders = top_rows(np.where(allowed & (scores != 0), scores, np.float32(-np.inf)), count + more)
+    return _first_unseen(orders[row_of_user], seen, min(count, scores.shape[1]))
 
 
 def _seen(histories: Histories, item_count: int) -> BoolArray:

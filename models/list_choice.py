@@ -4,10 +4,11 @@ import numpy as np
 
 from models.diversification import POOL, Pool, reorder
 from models.exploration import draws, explore
-from models.interactions import PADDING, BoolArray, FloatArray, IntArray, LongArray, ObjectArray
+from models.interactions import PADDING, BoolArray, FloatArray, IntArray, ObjectArray
 from models.list_batches import build_batch
 from models.rank_features import ItemFacts
 from models.reranking import COLD, FILLED, NATURAL, PINNED, ListBuilder, ResolvedRules
+from models.retriever import top_rows
 from models.scoring import Scored
 
 LOOK_AHEAD = 200
@@ -51,43 +52,38 @@ class ListChooser:
             scored: Candidates with their scores.
             user_ids: Whose they are; None: places do not explore.
         """
-        items = scored.candidates.items
-        order: IntArray = np.argsort(-scored.scores, axis=1, kind="stable").astype(np.int32)
-        order = np.where(np.take_along_axis(items, order, axis=1) == PADDING, PADDING, order).astype(np.int32)
         rules = self._resolved.rules
         if not self._resolved.needs_choice:
-            places: IntArray = _widened(order[:, : self._top_k], self._top_k)
+            places = _widened(top_rows(scored.scores, self._top_k), self._top_k)
             kinds = np.where(places == PADDING, FILLED, NATURAL).astype(np.int32)
             return places, kinds, np.ones(places.shape, dtype=np.float32)
         if self._resolved.pins or rules.is_diversified or rules.explore_share:
-            return self._one_by_one(scored, order, user_ids)
-        return self._all_at_once(scored, order)
+            return self._one_by_one(scored, user_ids)
+        return self._all_at_once(scored)
 
-    def _all_at_once(self, scored: Scored, order: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
+    def _all_at_once(self, scored: Scored) -> tuple[IntArray, IntArray, FloatArray]:
         """Lists of all users together; those that the caps leave short are made again one by one."""
-        items = _taken(scored.candidates.items, order)
-        is_first = np.arange(items.shape[1]) < LOOK_AHEAD
-        near = (items != PADDING) & (is_first | self._is_special[np.maximum(items, 0)])
-        columns: IntArray = np.argsort(~near, axis=1, kind="stable").astype(np.int32)
-        columns = columns[:, : max(int(near.sum(axis=1).max(initial=0)), 1)]
-        columns = np.where(np.take_along_axis(near, columns, axis=1), columns, PADDING).astype(np.int32)
-        made = build_batch(_taken(items, columns), self._resolved, self._is_cold, top_k=self._top_k)
-        places = _taken(order, _taken(columns, made.places))
-        kinds = made.kinds
+        items = scored.candidates.items
+        is_near = self._is_special[np.maximum(items, 0)]
+        best = top_rows(scored.scores, LOOK_AHEAD)
+        users, columns = np.nonzero(best != PADDING)
+        is_near[users, best[users, columns]] = True
+        is_near &= items != PADDING
+        near = top_rows(np.where(is_near, scored.scores, np.float32(-np.inf)), int(is_near.sum(axis=1).max(initial=0)))
+        made = build_batch(_taken(items, near), self._resolved, self._is_cold, top_k=self._top_k)
+        places, kinds = _taken(near, made.places), made.kinds
         for user in np.flatnonzero(~made.is_full).tolist():
-            places[user], kinds[user] = self._list(scored.candidates.items[user], order[user][order[user] != PADDING])
+            places[user], kinds[user] = self._list(items[user], _best_first(scored, user))
         return places, kinds, np.ones(places.shape, dtype=np.float32)
 
-    def _one_by_one(
-        self, scored: Scored, order: IntArray, user_ids: ObjectArray | None
-    ) -> tuple[IntArray, IntArray, FloatArray]:
+    def _one_by_one(self, scored: Scored, user_ids: ObjectArray | None) -> tuple[IntArray, IntArray, FloatArray]:
         items = scored.candidates.items
         places = np.full((len(items), self._top_k), PADDING, dtype=np.int32)
         kinds = np.full(places.shape, FILLED, dtype=np.int32)
         chances = np.ones(places.shape, dtype=np.float32)
         share = self._resolved.rules.explore_share
         for user in range(len(items)):
-            own = self._varied(order[user][order[user] != PADDING], scored, user)
+            own = self._varied(_best_first(scored, user), scored, user)
             places[user], kinds[user] = self._list(items[user], own)
             if share and user_ids is not None:
                 fixed = [kind in (COLD, FILLED) or kind >= PINNED for kind in kinds[user].tolist()]
@@ -128,8 +124,17 @@ class ListChooser:
         return np.concatenate([best[reorder(pool, rules.diversity, rules.diversity_weight, self._top_k)], order[POOL:]])
 
 
+def _best_first(scored: Scored, user: int) -> IntArray:
+    """All columns of one user's candidates; ties go to the lower column."""
+    order = np.argsort(-scored.scores[user], kind="stable")
+    columns: IntArray = order[scored.candidates.items[user][order] != PADDING].astype(np.int32)
+    return columns
+
+
 def _taken(values: IntArray, columns: IntArray) -> IntArray:
     """Values at the columns of each row, padded where these are."""
+    if not values.shape[1]:
+        return np.full(columns.shape, PADDING, dtype=np.int32)
     taken = np.take_along_axis(values, np.maximum(columns, 0), axis=1)
     return np.where(columns == PADDING, PADDING, taken).astype(np.int32)
 
@@ -140,5 +145,5 @@ def _one_hot(codes: IntArray) -> FloatArray:
     return same if same.shape[1] else np.zeros((len(codes), 1), dtype=np.float32)
 
 
-def _widened(places: IntArray | LongArray, width: int) -> IntArray:
+def _widened(places: IntArray, width: int) -> IntArray:
     return np.pad(places, ((0, 0), (0, width - places.shape[1])), constant_values=PADDING).astype(np.int32)

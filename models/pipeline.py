@@ -192,8 +192,8 @@ class _Ranking:
         for place in np.unique(ranked.sources[users, ranks]):
             retriever = self._recommender.retrievers.get(self.source_names[place])
             if retriever is not None:
-                found = nearest_history_items(retriever, histories, ranked.items)
-                causes = np.where(ranked.sources == place, found, causes)
+                own = np.where(ranked.sources == place, ranked.items, PADDING)
+                causes = np.where(own != PADDING, nearest_history_items(retriever, histories, own), causes)
         segments = self._fill.segments(histories)[users].tolist()
         catalogue = self._recommender.catalogue
         cold = self._is_cold[items].tolist()
@@ -209,9 +209,7 @@ class _Ranking:
                 Columns.score: ranked.scores[users, ranks].astype(np.float64),
                 Columns.source: np.array(names, dtype=object),
                 Columns.reason: np.array(reasons, dtype=object),
-                Columns.contributions: pd.Series(
-                    compact(ranked.contributions[:, users, ranks], ranked.terms), dtype=object
-                ),
+                Columns.contributions: compact(ranked.contributions[:, users, ranks], ranked.terms),
                 Columns.propensity: ranked.propensities[users, ranks].astype(np.float64),
             }
         )

@@ -30,13 +30,20 @@ def nearest_history_items(retriever: Retriever, histories: Histories, items: Int
     Args:
         retriever: A vector or similarity retriever; of any other kind nothing is known.
         histories: The users.
-        items: Recommended item rows, shape (users, top_k), padded.
+        items: Recommended item rows, shape (users, top_k); -1 where none is asked for.
 
     Returns:
         Item rows, shape (users, top_k); -1 where nothing in the history calls for the item.
     """
-    history = _latest_first(histories)
-    strength = _strengths(retriever, history, np.maximum(items, 0))
+    found = np.full(items.shape, PADDING, dtype=np.int32)
+    asked = np.flatnonzero((items != PADDING).any(axis=1))
+    if len(asked):
+        found[asked] = _nearest(retriever, _latest_first(histories)[asked], items[asked])
+    return found
+
+
+def _nearest(retriever: Retriever, history: IntArray, items: IntArray) -> IntArray:
+    strength = _strengths(retriever, history, items)
     if strength is None:
         return np.full(items.shape, PADDING, dtype=np.int32)
     strength = np.where(history[:, None, :] == PADDING, -np.inf, strength)
@@ -86,13 +93,16 @@ def _latest_first(histories: Histories) -> IntArray:
 
 
 def _strengths(retriever: Retriever, history: IntArray, items: IntArray) -> FloatArray | None:
-    """How strongly each history item calls for each item, shape (users, items, history)."""
+    """How strongly each history item calls for each item, shape (users, items, history); anything on padding."""
     safe = np.maximum(history, 0)
     if isinstance(retriever, VectorRetriever):
         vectors = retriever.item_vectors()
-        return np.asarray(vectors[items] @ vectors[safe].transpose(0, 2, 1), dtype=np.float32)
+        return np.asarray(vectors[np.maximum(items, 0)] @ vectors[safe].transpose(0, 2, 1), dtype=np.float32)
     if isinstance(retriever, SimilarityRetriever):
-        shape = (*items.shape, history.shape[1])
-        pairs = (np.broadcast_to(safe[:, None, :], shape).ravel(), np.broadcast_to(items[:, :, None], shape).ravel())
-        return retriever.similarity(*pairs).reshape(shape)
+        users, columns = np.nonzero(items != PADDING)
+        width = history.shape[1]
+        strengths = np.zeros((*items.shape, width), dtype=np.float32)
+        pairs = retriever.similarity(safe[users].ravel(), np.repeat(items[users, columns], width))
+        strengths[users, columns] = pairs.reshape(-1, width)
+        return strengths
     return None
