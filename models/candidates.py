@@ -17,8 +17,6 @@ from models.vector_index import ItemIndex
 
 DENSE_ITEMS = 65_536
 """Up to so many items, scores of a vector retriever come from one matrix product; above, only at the candidates."""
-MAX_BATCH = 256
-CELLS_PER_BATCH = 32_000_000
 _USERS_AT_ONCE = 16
 """Users whose proposals are looked for at once: their scores stay in the cache of a core."""
 
@@ -39,11 +37,6 @@ class CandidateRequest:
     """Items without interactions that text-aware retrievers propose on top; empty: none."""
     cold_count: int = 0
     """Cold proposals for each user and text-aware retriever."""
-
-
-def batch_size(item_count: int) -> int:
-    """Users whose dense scores of all items are held at once."""
-    return int(np.clip(CELLS_PER_BATCH // max(item_count, 1), 1, MAX_BATCH))
 
 
 class CandidateGenerator:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from models.candidates import batch_size
 from models.catalogue import Catalogue
 from models.interactions import PADDING, BoolArray, IntArray
 from models.pipeline import rank_users
@@ -11,6 +10,7 @@ from models.recommender import Recommender
 from models.reranking import RerankRules
 from models.retriever import Retriever, top_rows
 from models.splitting import Holdout
+from models.user_batches import batch_size
 
 SEEN_LENGTH = 1_000
 """Latest interactions of a user that count as seen."""

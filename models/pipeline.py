@@ -4,13 +4,13 @@ A user's list depends on that user's history, the recommender, the index, the ru
 is in the batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from models.candidates import CandidateRequest, batch_size
+from models.candidates import CandidateRequest
 from models.contributions import compact
 from models.errors import ConfigurationError, DataError
 from models.fusion import DECIMALS
@@ -22,6 +22,7 @@ from models.recommender import Recommender
 from models.reranking import COLD, FILLED, NATURAL, PINNED, RerankRules, ResolvedRules, resolve_rules
 from models.schema import Columns
 from models.scoring import Scorer
+from models.user_batches import in_batches
 from models.vector_index import ItemIndex
 
 ROUNDING = 2 * 10**-DECIMALS
@@ -82,11 +83,11 @@ def recommend(
         raise DataError(f"{len(user_ids)} user ids for {histories.count} histories")
     ranking = _Ranking(recommender, index, rules, top_k=top_k, as_of=as_of)
     ids = np.asarray(user_ids, dtype=object)
-    parts = [
-        ranking.frame(batch, ids[users], ranking.rank(batch, ids[users]))
-        for users, batch in _batches(histories, batch_size(recommender.catalogue.count))
-    ]
-    return pd.concat(parts, ignore_index=True)
+
+    def frame(users: slice, batch: Histories) -> pd.DataFrame:
+        return ranking.frame(batch, ids[users], ranking.rank(batch, ids[users]))
+
+    return pd.concat(in_batches(histories, recommender.catalogue.count, frame), ignore_index=True)
 
 
 def rank_users(
@@ -100,7 +101,7 @@ def rank_users(
 ) -> RankedLists:
     """The lists of `recommend` as arrays, without ids, reasons and exploration, for evaluation."""
     ranking = _Ranking(recommender, index, rules, top_k=top_k, as_of=as_of)
-    parts = [ranking.rank(batch) for _, batch in _batches(histories, batch_size(recommender.catalogue.count))]
+    parts = in_batches(histories, recommender.catalogue.count, lambda _, batch: ranking.rank(batch))
     return RankedLists(
         items=np.concatenate([part.items for part in parts]),
         scores=np.concatenate([part.scores for part in parts]),
@@ -221,12 +222,6 @@ class _Ranking:
             last = ranked.scores[user, begin - 1] if begin else np.float32(0)
             ranked.scores[user, begin:end] = last - (np.arange(end - begin) + 1) * np.float32(10**-DECIMALS)
             ranked.sources[user, begin:end] = popularity
-
-
-def _batches(histories: Histories, size: int) -> Iterator[tuple[slice, Histories]]:
-    for begin in range(0, max(histories.count, 1), size):
-        users = slice(begin, begin + size)
-        yield users, histories.of_users(users)
 
 
 __all__ = ["COLD", "FILLED", "NATURAL", "PINNED", "RULE", "RankedLists", "RerankRules", "rank_users", "recommend"]

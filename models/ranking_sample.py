@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.candidates import CandidateGenerator, CandidateRequest, batch_size
+from models.candidates import CandidateGenerator, CandidateRequest
 from models.catalogue import Catalogue
 from models.fusion import ScoredCandidates
 from models.interactions import PADDING, LongArray
 from models.rank_features import ItemFacts, RankContext
 from models.splitting import Holdout, Targets
+from models.user_batches import batch_size
 
 SEEN_LENGTH = 1_000
 """Latest interactions of a user that count as seen."""
