@@ -144,6 +144,10 @@ class LakeWatch:
         self._shown.banned.difference_update(item_ids)
         self.leave(user_ids)
 
+    def warm(self) -> bool:
+        """Read some users ahead of their events; returns whether there are more. Nothing before the first refresh."""
+        return self._loaded is not None and self.states.warm(snapshot=self.snapshot)
+
     def unload(self) -> None:
         """Know nothing any more, as at the beginning: after a time without a look at the lake."""
         self._loaded = None

@@ -21,16 +21,29 @@ from models.nearline import INTERACTION_COLUMNS, RebuiltDays, Step, UserState, w
 USER_BYTES = 1_000
 INTERACTION_BYTES = 160
 EVENT_BYTES = 300
+WARM_SHARE = 0.8
+"""Share of the budget that is filled ahead of events; the rest is for what these bring."""
+WARM_USERS = 5_000
+"""Users who are read at once ahead of their events."""
 """Measured upper bounds of what a user, an interaction and a raw event take in memory."""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
 _KEYS = ["user_id", "event_day"]
+NO_DAYS = pd.DataFrame({"user_id": pd.Series(dtype=object), "event_day": pd.Series(dtype="datetime64[us]")})
 _EVENTS = f"""
 SELECT {", ".join(EVENT_COLUMNS)} FROM raw.events SEMI JOIN pairs USING (user_id, event_day)
 WHERE event_day >= ? AND event_day <= ?
 """
 _MARTS = f"SELECT {', '.join(INTERACTION_COLUMNS)} FROM marts.interactions SEMI JOIN users USING (user_id)"
+# Those who were active last, as many as a budget holds.
+_LATEST = """
+SELECT user_id FROM (
+    SELECT user_id, latest, sum(bytes) OVER (ORDER BY latest DESC, user_id) AS total FROM (
+        SELECT user_id, max(event_at) AS latest, ? + ? * count(*) AS bytes FROM marts.interactions GROUP BY user_id
+    )
+) WHERE total <= ? ORDER BY latest DESC, user_id
+"""
 # Of users with attributes: the others have a list only while an interaction of theirs counts.
 _SEGMENTS = """
 SELECT user_id, segment FROM marts.users SEMI JOIN users USING (user_id) SEMI JOIN raw.users AS r USING (user_id)
@@ -67,6 +80,8 @@ class UserStates:
         self._rules = rules
         self._budget = budget_bytes
         self._users: OrderedDict[str, _User] = OrderedDict()
+        self._to_warm: list[str] | None = None
+        """Users to be read ahead of their events, the most recent ones last; None: not asked for yet."""
         self.bytes = 0
         """Bytes that the hot users take, as estimated."""
         self.hits = self.misses = 0
@@ -87,18 +102,29 @@ class UserStates:
         self.misses += len(missing)
         self.hits += len(users) - len(missing)
         days = pairs[np.array([not self._has_day(user, day) for user, day in _rows(pairs)], dtype=bool)]
-        if not len(days) and not missing:
-            return
-        with self._lake.connect(snapshot=snapshot) as connection:
-            pending = connection.execute("SELECT event_day FROM ops.pending_days").df()["event_day"]
-            of_missing = pd.MultiIndex.from_product([missing, pending], names=_KEYS).to_frame(index=False)
-            wanted = pd.concat([days.astype({"event_day": "datetime64[us]"}), of_missing]).drop_duplicates()
-            events = _events(connection, wanted)
-            marts, known = _marts(connection, missing)
-        rebuilt = self._rules.interactions(events[events["user_id"].isin(missing)])
-        interactions = with_days_replaced(marts, RebuiltDays(wanted, rebuilt, {}))
-        self._add_missing(missing, interactions, known)
-        self._add_days(wanted, events)
+        if len(days) or missing:
+            self._read(missing, days, snapshot)
+
+    def warm(self, *, snapshot: int) -> bool:
+        """Read some users ahead of their events, those who were active last first, while the budget holds them.
+
+        Args:
+            snapshot: State of the lake to read.
+
+        Returns:
+            Whether more are to be read.
+        """
+        if self._to_warm is None:
+            limits = [USER_BYTES, INTERACTION_BYTES, int(WARM_SHARE * self._budget)]
+            self._to_warm = self._lake.frame(_LATEST, limits, snapshot=snapshot)["user_id"].tolist()[::-1]
+        taken = [self._to_warm.pop() for _ in range(min(WARM_USERS, len(self._to_warm)))]
+        missing = [user for user in taken if user not in self._users]
+        if missing and self.bytes < WARM_SHARE * self._budget:
+            self._read(missing, NO_DAYS, snapshot)
+            for user in missing:
+                # Older than all that are hot already, and the first to be forgotten.
+                self._users.move_to_end(user, last=False)
+        return bool(self._to_warm)
 
     def state(self, user_ids: Iterable[str]) -> UserState:
         """What is known of hot users."""
@@ -133,9 +159,24 @@ class UserStates:
 
     def forget(self, user_ids: Collection[str] | None = None) -> None:
         """Drop users, or all, because someone else changed what the lake says of them."""
+        if user_ids is None:
+            self._to_warm = None
         for user in list(self._users) if user_ids is None else user_ids:
             hot = self._users.pop(user, None)
             self.bytes -= hot.bytes if hot else 0
+
+    def _read(self, missing: list[str], days: pd.DataFrame, snapshot: int) -> None:
+        """Make users hot who are not, and days of users."""
+        with self._lake.connect(snapshot=snapshot) as connection:
+            pending = connection.execute("SELECT event_day FROM ops.pending_days").df()["event_day"]
+            of_missing = pd.MultiIndex.from_product([missing, pending], names=_KEYS).to_frame(index=False)
+            wanted = pd.concat([days.astype({"event_day": "datetime64[us]"}), of_missing]).drop_duplicates()
+            events = _events(connection, wanted)
+            marts, known = _marts(connection, missing)
+        rebuilt = self._rules.interactions(events[events["user_id"].isin(missing)])
+        interactions = with_days_replaced(marts, RebuiltDays(wanted, rebuilt, {}))
+        self._add_missing(missing, interactions, known)
+        self._add_days(wanted, events)
 
     def _has_day(self, user: str, day: Any) -> bool:
         return user in self._users and day in self._users[user].days

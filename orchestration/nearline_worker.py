@@ -4,6 +4,7 @@ While a batch is made, events gather at the source, so batches grow by themselve
 rows are bounded, and so is what is kept of users.
 """
 
+import gc
 import logging
 import threading
 import time
@@ -94,6 +95,7 @@ class NearlineWorker:
         self._last_error = ""
         self._last_turn = time.monotonic()
         self._renewed_at = 0.0
+        self._reads_ahead = False
 
     def run(self, stop: threading.Event, *, until_idle: bool = False, linger_s: float = 0.0) -> bool:
         """Work until told to stop.
@@ -111,6 +113,8 @@ class NearlineWorker:
             SourceUnavailableError: with `until_idle`, a source does not answer at the start; else it is tried again.
         """
         busy_at = time.monotonic()
+        # A worker that ends soon would read for nothing.
+        self._reads_ahead = not until_idle
         with self._leadership:
             try:
                 while not stop.is_set():
@@ -164,7 +168,22 @@ class NearlineWorker:
                 raise
             return False
         _LOG.info("leading: %s", self._leadership.term)
+        self._begin_warm()
         return True
+
+    def _begin_warm(self) -> None:
+        """Load, and read users ahead, before the first batch: events wait at the source meanwhile."""
+        if not self._reads_ahead:
+            return
+        try:
+            self._watch.refresh()
+        except _TRANSIENT as error:
+            self._note(error)
+            return
+        while self._warm():
+            self._last_turn = time.monotonic()
+        # What stays for long is not looked at by every full collection.
+        gc.freeze()
 
     def _turn(self, stop: threading.Event) -> bool:
         """One batch of each source; returns whether anything was done."""
@@ -174,6 +193,8 @@ class NearlineWorker:
                 return True
             did |= self._attempt(source, stop)
         self._keep_up(is_idle=not did)
+        if not did and self._reads_ahead:
+            did = self._warm()
         if did or self._leadership.term is None:
             return True
         now = time.monotonic()
@@ -242,6 +263,15 @@ class NearlineWorker:
             # Batches do not need it; it is due again at once, and what stands in its way shows in the metrics.
             self._metrics.error(error)
             _LOG.warning("files were not put together: %s", error)
+
+    def _warm(self) -> bool:
+        """Read users ahead of their events while nothing else is to be done; returns whether there are more."""
+        try:
+            return self._watch.warm()
+        except _TRANSIENT as error:
+            self._metrics.error(error)
+            _LOG.warning("users were not read ahead: %s", error)
+            return False
 
     def _has_left(self) -> bool:
         self._watch.refresh()

@@ -148,6 +148,42 @@ def test_what_was_forgotten_is_read_back(market: Any) -> None:
     assert market.lists() == poor
 
 
+def test_users_read_ahead_are_as_if_read_when_needed(market: Any) -> None:
+    _process(market, _watch(market), market.delivery("before.csv", AWKWARD[:3]))
+    watch = _watch(market)
+    assert not watch.warm()  # nothing is loaded yet
+    watch.refresh()
+    while watch.warm():
+        pass
+    active = market.lake.frame("SELECT count(DISTINCT user_id) AS n FROM marts.interactions")["n"].iloc[0]
+    assert len(watch.states) == active
+    assert watch.states.misses == 0
+    _process(market, watch, market.delivery("a.csv", AWKWARD[3:6]))
+    assert watch.states.misses == 0
+    ahead = market.lists()
+    unaware = _watch(market)
+    unaware.refresh()
+    unaware.leave(ahead)
+    while unaware.left:
+        _process(market, unaware, None)
+    assert market.lists() == ahead
+
+
+def test_no_more_users_are_read_ahead_than_the_budget_holds(market: Any) -> None:
+    watch = _watch(market)
+    watch._budget = 10_000
+    watch.refresh()
+    while watch.warm():
+        pass
+    assert 0 < len(watch.states) < 10
+    assert watch.states.bytes <= 10_000
+    hot = set(watch.states._users)
+    latest = market.lake.frame(
+        "SELECT user_id FROM marts.interactions GROUP BY user_id ORDER BY max(event_at) DESC, user_id"
+    )["user_id"]
+    assert hot == set(latest[: len(hot)])
+
+
 def test_a_leader_of_an_earlier_term_is_refused(market: Any) -> None:
     lane = open_lane(market.settings, _watch(market), now=lambda: NOW)
     file = market.delivery("a.csv", AWKWARD[:1])
