@@ -1,5 +1,6 @@
 # Everything a newcomer or a CI machine needs; `make help` lists it.
 #   PYTHON    interpreter to build the environment with (3.11 or newer)
+#   JOBS      processes that run tests side by side
 #   PIP_ARGS  extra arguments of pip, such as the address of an index with CPU builds of torch
 #   HOME_DIR  folder of everything that Freshet writes
 
@@ -7,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 HOME_DIR ?= .freshet
 PIP_ARGS ?=
+JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --no-input --disable-pip-version-check \
 	--progress-bar off --prefer-binary $(PIP_ARGS)
@@ -29,7 +31,7 @@ up: $(VENV)/.runtime ## Start the Dagster and MLflow user interfaces; Ctrl-C sto
 	$(BIN)/freshet up --home $(HOME_DIR) $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, layers and SQL
 	$(BIN)/ruff check .

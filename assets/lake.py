@@ -4,7 +4,6 @@ A SQLite catalogue takes one writer at a time, so every write transaction holds 
 processes; reads take none and are never blocked. Each write is one transaction, thus one snapshot.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from typing import Any, Generic, TypeVar
 import duckdb
 import pandas as pd
 from filelock import FileLock, Timeout
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from assets.duckdb_engines import borrowed_connection
+from assets.lake_errors import explained, patient
 from assets.list_migration import renew_old_lists
 from assets.scratch import scratch_name
-from models.errors import LakeError, LakeFullError, LakeLockedError
+from models.errors import LakeError, LakeLockedError
 from models.schema import TABLES, TOP_K, Table
 
 BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "replayed_at", "built_at", "seconds")
@@ -27,11 +26,6 @@ BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "re
 
 LAKE = "lake"
 """Name of the lake's database in a connection."""
-
-_ATTEMPTS = 5
-_BUSY = ("database is locked", "transaction conflict", "could not serialize", "failed to commit ducklake")
-_MADE_FOR = re.compile(r'does not match existing data path in the catalog "(.*?)/?"')
-_FULL = ("no space left on device", "disk quota exceeded", "database or disk is full")
 
 Result = TypeVar("Result")
 
@@ -124,9 +118,9 @@ class Lake:
         """
         with self.lock():
             try:
-                return _patient(0.2, longest_s=5)(self._transaction, work, message)
+                return patient(0.2, longest_s=5)(self._transaction, work, message)
             except duckdb.Error as error:
-                raise _explained(error, self) from error
+                raise explained(error, self.catalogue, self.data_path) from error
 
     def create_tables(self) -> None:
         """Create the schemas, the tables of `models.schema` and the unnested view of the lists, where missing."""
@@ -212,7 +206,7 @@ class Lake:
         try:
             connection.execute(f"ATTACH 'ducklake:{location}' AS {LAKE} ({', '.join(options)})")
         except duckdb.Error as error:
-            raise _explained(error, self) from error
+            raise explained(error, self.catalogue, self.data_path) from error
 
     def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], Result], message: str) -> Written[Result]:
         with self.connect() as connection:
@@ -258,40 +252,9 @@ def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
         return
 
 
-def _patient(first_s: float, *, longest_s: float) -> Retrying:
-    """Calls again while the catalogue is busy, after growing pauses."""
-    return Retrying(
-        retry=retry_if_exception(_is_busy),
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential(multiplier=first_s, max=longest_s),
-        reraise=True,
-    )
-
-
-def _is_busy(error: BaseException) -> bool:
-    return isinstance(error, duckdb.Error) and any(text in str(error).lower() for text in _BUSY)
-
-
-def _explained(error: duckdb.Error, lake: Lake) -> LakeError:
-    text = str(error)
-    if made_for := _MADE_FOR.search(text):
-        return LakeError(
-            f"the catalogue {lake.catalogue} was made for data in {made_for[1]}, not in {lake.data_path}; put the home "
-            "folder back where it was, or set FRESHET_DATA_PATH to where its data is"
-        )
-    if any(sign in text.lower() for sign in _FULL):
-        return LakeFullError(f"no space left under {lake.data_path}; free some and run again, nothing was committed")
-    if _is_busy(error):
-        return LakeLockedError(
-            f"the catalogue {lake.catalogue} stayed locked by another program; close whatever has it open and run "
-            f"again: {text}"
-        )
-    return LakeError(f"the lake refused: {text}")
-
-
 def use_lake(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the lake the default database; its catalogue is read then, and a commit may lock it for a moment."""
-    _patient(0.05, longest_s=1)(connection.execute, f"USE {LAKE}")
+    patient(0.05, longest_s=1)(connection.execute, f"USE {LAKE}")
 
 
 _TOP_K_ITEMS_VIEW = """

@@ -25,7 +25,7 @@ from assets.nearline_commit import NewLists, RowCounts, StagedDelivery, commit_b
 from assets.nearline_watch import LakeWatch, Loaded
 from assets.row_staging import stage_rows
 from assets.scratch import scratch_folder
-from assets.serving import USERS_PER_BLOCK, ListFacts
+from assets.serving import USERS_PER_BLOCK
 from assets.streams.contract import Delivery
 from assets.warehouse_sql import EVENT_COLUMNS
 from models.errors import StaleStateError
@@ -239,7 +239,7 @@ class NearlineLane:
     ) -> NewLists | None:
         if not touched.user_ids:
             return None
-        made = ListFacts.of(loaded.server, input_snapshot=self._watch.snapshot, as_of=as_of, lane="nearline")
+        made = loaded.server.list_facts(input_snapshot=self._watch.snapshot, as_of=as_of, lane="nearline")
         files = list_files(folder) if any(folder.glob("*.parquet")) else None
         by_user = touched.events.groupby("user_id", as_index=False)
         freshness = by_user.agg(

@@ -17,8 +17,8 @@ import pyarrow as pa
 from assets.ingest_commit import StagedFile, commit_file, insert_new_rows, insert_quarantined_rows
 from assets.lake import append_frame
 from assets.list_freshness import forget_freshness
+from assets.list_table import ListFacts, replace_lists
 from assets.row_staging import StagedRows
-from assets.serving import ListFacts, replace_lists
 from assets.streams.contract import Delivery
 from models.errors import LeaseLostError, PositionMovedError, StaleStateError
 from models.nearline import Position

@@ -7,7 +7,7 @@ users that new events touched.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pandas as pd
@@ -20,6 +20,7 @@ from assets.domain import Domain
 from assets.index import INDEX, load_index
 from assets.lake import Lake
 from assets.list_blocks import write_list_block
+from assets.list_table import Lane, ListFacts, replace_lists, users_ahead
 from assets.mirrors.publishing import mirror_lists
 from assets.model_inputs import RERANK_KEYS, rerank_rules, seconds
 from assets.resources import ArtifactResource, DomainResource, LakeResource, MirrorResource
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 TOP_K = "top_k"
 USERS_PER_BLOCK = 2_000
 """Users whose lists are held in memory at once."""
-
-Lane = Literal["batch", "nearline"]
 
 RECIPES = {
     TOP_K: Recipe(
@@ -71,22 +70,6 @@ WHERE
     AND now.item_ids IS NOT DISTINCT FROM before.item_ids AND now.weights IS NOT DISTINCT FROM before.weights
 """
 
-_INSERT = """
-INSERT INTO serving.top_k BY NAME
-SELECT
-    ? AS surface, user_id, items,
-    ? AS model_version, ? AS index_version, ? AS input_snapshot, ? AS generated_at, ? AS expires_at, ? AS lane,
-    last_event_at
-FROM read_parquet(?)
-"""
-
-# Lists of users with events that wait for the warehouse.
-_AHEAD = """
-SELECT DISTINCT l.user_id FROM serving.top_k AS l
-JOIN raw.events AS e ON e.user_id = l.user_id AND e.event_day IN (SELECT event_day FROM ops.pending_days)
-WHERE l.surface = ? AND l.lane = 'nearline'
-"""
-
 
 class TopKConfig(Config):
     """Run configuration of `top_k`."""
@@ -94,32 +77,6 @@ class TopKConfig(Config):
     scope: str = Field(
         default="all", pattern="^(all|touched)$", description="all users, or those whose history has changed"
     )
-
-
-@dataclass(frozen=True)
-class ListFacts:
-    """What lists that were made together have in common; the columns of `serving.top_k` in the order of `_INSERT`."""
-
-    surface: str
-    model_version: str
-    index_version: str
-    input_snapshot: int
-    generated_at: datetime
-    expires_at: datetime
-    lane: Lane
-
-    @classmethod
-    def of(cls, server: "Server", *, input_snapshot: int, as_of: datetime, lane: Lane) -> "ListFacts":
-        """Facts of lists that a server makes."""
-        return cls(
-            surface=server.domain.surface,
-            model_version=server.model_version,
-            index_version=server.index_version,
-            input_snapshot=input_snapshot,
-            generated_at=as_of,
-            expires_at=as_of + timedelta(hours=server.domain.list_ttl_hours),
-            lane=lane,
-        )
 
 
 @dataclass(frozen=True)
@@ -147,6 +104,18 @@ class Server:
             model_version=built_version(lake, CHAMPION),
             index_version=built_version(lake, INDEX),
             domain=domain,
+        )
+
+    def list_facts(self, *, input_snapshot: int, as_of: datetime, lane: Lane) -> ListFacts:
+        """What lists that this server makes have in common."""
+        return ListFacts(
+            surface=self.domain.surface,
+            model_version=self.model_version,
+            index_version=self.index_version,
+            input_snapshot=input_snapshot,
+            generated_at=as_of,
+            expires_at=as_of + timedelta(hours=self.domain.list_ttl_hours),
+            lane=lane,
         )
 
     def lists(self, histories: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
@@ -256,10 +225,10 @@ def publish_lists(
             block = users.iloc[begin : begin + USERS_PER_BLOCK]
             write_list_block(block, server.lists(block, as_of=as_of), folder / f"{begin:09d}.parquet")
         files = str(folder / "*.parquet")
-        made = ListFacts.of(server, input_snapshot=input_snapshot, as_of=as_of, lane=lane)
+        made = server.list_facts(input_snapshot=input_snapshot, as_of=as_of, lane=lane)
 
         def publish(connection: duckdb.DuckDBPyConnection) -> None:
-            ahead = _users_ahead(connection, made.surface)
+            ahead = users_ahead(connection, made.surface)
             chosen = None if user_ids is None else sorted(set(user_ids) - set(ahead))
             replace_lists(connection, made, files if len(users) else None, user_ids=chosen, kept=ahead)
 
@@ -270,34 +239,3 @@ def read_users(lake: Lake, user_ids: Sequence[str] | None = None, *, snapshot: i
     """Users of the marts with their histories in a snapshot, as rows of `features.user_histories`, by user id."""
     where, parameters = ("", []) if user_ids is None else ("WHERE u.user_id IN (SELECT unnest(?))", [list(user_ids)])
     return lake.frame(f"{_USERS} {where} ORDER BY u.user_id", parameters, snapshot=snapshot)
-
-
-def replace_lists(
-    connection: duckdb.DuckDBPyConnection,
-    made: ListFacts,
-    files: str | None,
-    *,
-    user_ids: Sequence[str] | None,
-    kept: Sequence[str] = (),
-) -> None:
-    """Put lists in the place of those that users had.
-
-    Args:
-        connection: Inside a transaction.
-        made: What all the lists have in common.
-        files: Glob of Parquet files of `assets.list_blocks`; None where there are no new lists.
-        user_ids: Users whose old lists go; all when None.
-        kept: Users whose old lists stay, whatever the files hold.
-    """
-    chosen, parameters = (
-        ("", []) if user_ids is None else ("AND user_id IN (SELECT unnest(?::VARCHAR[]))", [list(user_ids)])
-    )
-    excluded = "user_id NOT IN (SELECT unnest(?::VARCHAR[]))"
-    old = f"DELETE FROM serving.top_k WHERE surface = ? {chosen} AND {excluded}"
-    connection.execute(old, [made.surface, *parameters, list(kept)])
-    if files is not None:
-        connection.execute(f"{_INSERT} WHERE {excluded}", [*vars(made).values(), files, list(kept)])
-
-
-def _users_ahead(connection: duckdb.DuckDBPyConnection, surface: str) -> list[str]:
-    return [user for (user,) in connection.execute(_AHEAD, [surface]).fetchall()]

@@ -1,0 +1,52 @@
+"""What the lake's refusals mean: which pass by themselves, and what a user can do about the others."""
+
+import re
+from pathlib import Path
+
+import duckdb
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from models.errors import LakeError, LakeFullError, LakeLockedError
+
+_ATTEMPTS = 5
+_BUSY = ("database is locked", "transaction conflict", "could not serialize", "failed to commit ducklake")
+_MADE_FOR = re.compile(r'does not match existing data path in the catalog "(.*?)/?"')
+_FULL = ("no space left on device", "disk quota exceeded", "database or disk is full")
+
+
+def patient(first_s: float, *, longest_s: float) -> Retrying:
+    """Calls again while the catalogue is busy, after growing pauses."""
+    return Retrying(
+        retry=retry_if_exception(_is_busy),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_exponential(multiplier=first_s, max=longest_s),
+        reraise=True,
+    )
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, duckdb.Error) and any(text in str(error).lower() for text in _BUSY)
+
+
+def explained(error: duckdb.Error, catalogue: str, data_path: Path) -> LakeError:
+    """The error as a user can act on it.
+
+    Args:
+        error: Of DuckDB.
+        catalogue: Where the catalogue is.
+        data_path: Folder of the Parquet files.
+    """
+    text = str(error)
+    if made_for := _MADE_FOR.search(text):
+        return LakeError(
+            f"the catalogue {catalogue} was made for data in {made_for[1]}, not in {data_path}; put the home "
+            "folder back where it was, or set FRESHET_DATA_PATH to where its data is"
+        )
+    if any(sign in text.lower() for sign in _FULL):
+        return LakeFullError(f"no space left under {data_path}; free some and run again, nothing was committed")
+    if _is_busy(error):
+        return LakeLockedError(
+            f"the catalogue {catalogue} stayed locked by another program; close whatever has it open and run "
+            f"again: {text}"
+        )
+    return LakeError(f"the lake refused: {text}")

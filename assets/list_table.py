@@ -1,0 +1,72 @@
+"""The table of the lists, `serving.top_k`: what a row says besides its items, and how rows are replaced."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import duckdb
+
+Lane = Literal["batch", "nearline"]
+"""Which lane made a list."""
+
+_INSERT = """
+INSERT INTO serving.top_k BY NAME
+SELECT
+    ? AS surface, user_id, items,
+    ? AS model_version, ? AS index_version, ? AS input_snapshot, ? AS generated_at, ? AS expires_at, ? AS lane,
+    last_event_at
+FROM read_parquet(?)
+"""
+
+# Lists of users with events that wait for the warehouse.
+_AHEAD = """
+SELECT DISTINCT l.user_id FROM serving.top_k AS l
+JOIN raw.events AS e ON e.user_id = l.user_id AND e.event_day IN (SELECT event_day FROM ops.pending_days)
+WHERE l.surface = ? AND l.lane = 'nearline'
+"""
+
+
+@dataclass(frozen=True)
+class ListFacts:
+    """What lists that were made together have in common; the columns of `serving.top_k` in the order of `_INSERT`."""
+
+    surface: str
+    model_version: str
+    index_version: str
+    input_snapshot: int
+    generated_at: datetime
+    expires_at: datetime
+    lane: Lane
+
+
+def replace_lists(
+    connection: duckdb.DuckDBPyConnection,
+    made: ListFacts,
+    files: str | None,
+    *,
+    user_ids: Sequence[str] | None,
+    kept: Sequence[str] = (),
+) -> None:
+    """Put lists in the place of those that users had.
+
+    Args:
+        connection: Inside a transaction.
+        made: What all the lists have in common.
+        files: Glob of Parquet files of `assets.list_blocks`; None where there are no new lists.
+        user_ids: Users whose old lists go; all when None.
+        kept: Users whose old lists stay, whatever the files hold.
+    """
+    chosen, parameters = (
+        ("", []) if user_ids is None else ("AND user_id IN (SELECT unnest(?::VARCHAR[]))", [list(user_ids)])
+    )
+    excluded = "user_id NOT IN (SELECT unnest(?::VARCHAR[]))"
+    old = f"DELETE FROM serving.top_k WHERE surface = ? {chosen} AND {excluded}"
+    connection.execute(old, [made.surface, *parameters, list(kept)])
+    if files is not None:
+        connection.execute(f"{_INSERT} WHERE {excluded}", [*vars(made).values(), files, list(kept)])
+
+
+def users_ahead(connection: duckdb.DuckDBPyConnection, surface: str) -> list[str]:
+    """Users whose lists know events that wait for the warehouse."""
+    return [user for (user,) in connection.execute(_AHEAD, [surface]).fetchall()]
