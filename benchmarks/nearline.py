@@ -1,7 +1,7 @@
 """The nearline worker under load: latency, throughput, kills, and what one step costs.
 
     python benchmarks/nearline.py --home HOME latency --rate 200 --minutes 10
-    python benchmarks/nearline.py --home HOME throughput --rate 2000 --minutes 2
+    python benchmarks/nearline.py --home HOME throughput --order market --rate 2000 --minutes 10
     python benchmarks/nearline.py --home HOME kills --kills 50
     python benchmarks/nearline.py touched --items 1000 20000 --touched 1 10 100 1000 10000
 
@@ -77,7 +77,8 @@ def main() -> int:
             raise SystemExit("give a home folder whose lists are built with --home")
         settings = load_settings(home=options.home)
         facts = {"home": size(settings), **SCENARIOS[options.scenario](settings, options)}
-    path = options.output or RESULTS / f"{options.scenario}.json"
+    order = getattr(options, "order", "random")
+    path = options.output or RESULTS / f"{options.scenario}{'.market' if order == 'market' else ''}.json"
     write_results(path, facts, begun=begun)
     print(json.dumps({name: value for name, value in facts.items() if name not in ("samples", "curve")}, indent=1))
     return 0 if facts["holds"] else 1
@@ -94,6 +95,7 @@ def arguments() -> argparse.ArgumentParser:
         scenario = scenarios.add_parser(name)
         scenario.add_argument("--rate", type=float, default=rate, help="events a second")
         scenario.add_argument("--minutes", type=float, default=minutes)
+        scenario.add_argument("--order", choices=("random", "market"), default="random", help="whose events")
         scenario.add_argument("--warm-up", type=float, default=30.0, help="seconds of load before the measured time")
     kills = scenarios.add_parser("kills")
     kills.add_argument("--kills", type=int, default=50)
@@ -139,6 +141,7 @@ def under_load(settings: Settings, options: argparse.Namespace) -> dict[str, Any
         middle, last = thirds(samples.memory_mib)
         return {
             "rate": options.rate,
+            "order": options.order,
             "load": load,
             "seconds_until_read": round(seconds, 1),
             "lost": warm_up["sent"] + load["sent"] - rows_read(settings, stream),
@@ -283,7 +286,7 @@ def _load_words(
 ) -> list[str]:
     words = [sys.executable, str(Path(__file__).with_name("nearline_load.py")), "--home", str(settings.root)]
     words += ["--stream", stream, "--redis", options.redis, "--seed", str(seed)]
-    words += ["--rate", str(options.rate), "--seconds", str(seconds)]
+    words += ["--rate", str(options.rate), "--seconds", str(seconds), "--order", getattr(options, "order", "random")]
     return [*words, "--fixed"] if fixed else words
 
 

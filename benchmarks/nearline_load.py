@@ -2,12 +2,15 @@
 
     python benchmarks/nearline_load.py --home HOME --stream NAME --rate 200 --seconds 600
 
-Every event is new, of a random user and item of the landing zone (few items get most events), and happens when it is
-sent. With `--fixed` ids and times are the same in every run. Prints what was sent as JSON.
+Every event is new and happens when it is sent. With `--order random` each is of a random user and item of the landing
+zone (few items get most events): hardly any user comes twice, the worst that can be sent. With `--order market` users,
+items and types follow one another as they arrived on the last days of the market, session by session, bots included, as
+after a pause that is caught up with. With `--fixed` ids and times are the same in every run. Prints what was sent.
 """
 
 import argparse
 import csv
+import gzip
 import json
 import time
 from collections.abc import Iterator
@@ -17,11 +20,16 @@ from pathlib import Path
 import numpy as np
 import redis
 
+from assets.domain import load_domain
 from orchestration.home import open_lake
 from orchestration.settings import Settings, load_settings
 
 TICK_S = 0.05
 """Events are sent so often; the schedule is kept, so what a late tick missed is sent by the next one."""
+MARKET_DAYS = 3
+"""Days of the market that are repeated."""
+Choice = tuple[str, str, str]
+"""User, item and type of an event."""
 URL = "redis://127.0.0.1:6379/9"
 
 
@@ -34,10 +42,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--redis", default=URL)
+    parser.add_argument("--order", choices=("random", "market"), default="random")
     parser.add_argument("--fixed", action="store_true")
     options = parser.parse_args()
-    events = fixed_events if options.fixed else fresh_events
-    made = events(*market_of(load_settings(home=options.home)), options.seed)
+    settings = load_settings(home=options.home)
+    drawn = arrived(settings) if options.order == "market" else choices(*market_of(settings), options.seed)
+    made = fixed_events(drawn) if options.fixed else fresh_events(drawn)
     sender = redis.Redis.from_url(options.redis)
     print(json.dumps(send(sender, options.stream, made, options.rate, options.seconds, has_ids=options.fixed)))
 
@@ -54,16 +64,41 @@ def market_of(settings: Settings) -> tuple[list[str], list[str]]:
     return sorted(users), items.tolist()
 
 
-def fresh_events(users: list[str], items: list[str], seed: int) -> Iterator[dict[str, str]]:
+def arrived(settings: Settings) -> Iterator[Choice]:
+    """What users did on the last days of the market, in the order of arrival, again and again.
+
+    Rows that the lake would refuse are left out.
+    """
+    files = sorted((settings.landing_path / "events").glob("*.csv.gz"))[-MARKET_DAYS:]
+    if not files:
+        raise SystemExit(f"{settings.landing_path / 'events'} has no days; give a home that `freshet demo` made")
+    types = frozenset(load_domain(settings.domain).event_weights)
+    while True:
+        for file in files:
+            with gzip.open(file, "rt", newline="", encoding="utf-8") as lines:
+                for row in csv.DictReader(lines):
+                    if row["user_id"] and row["item_id"] and row["event_type"] in types:
+                        yield row["user_id"], row["item_id"], row["event_type"]
+
+
+def choices(users: list[str], items: list[str], seed: int) -> Iterator[Choice]:
+    """Views of random users."""
+    random = np.random.default_rng(seed)
+    while True:
+        chosen = zip(random.integers(len(users), size=1000), random.random(1000), strict=True)
+        yield from ((users[user], items[int(len(items) * place**2)], "view") for user, place in chosen)
+
+
+def fresh_events(drawn: Iterator[Choice]) -> Iterator[dict[str, str]]:
     """Events that happen now."""
-    for user, item in _choices(users, items, seed):
-        yield _event(user, item, datetime.now(UTC))
+    for choice in drawn:
+        yield _event(choice, datetime.now(UTC))
 
 
-def fixed_events(users: list[str], items: list[str], seed: int) -> Iterator[dict[str, str]]:
+def fixed_events(drawn: Iterator[Choice]) -> Iterator[dict[str, str]]:
     """The same events in every run, a millisecond apart, on a day that is over."""
-    for number, (user, item) in enumerate(_choices(users, items, seed)):
-        yield _event(user, item, datetime(2026, 2, 1, tzinfo=UTC) + timedelta(milliseconds=number))
+    for number, choice in enumerate(drawn):
+        yield _event(choice, datetime(2026, 2, 1, tzinfo=UTC) + timedelta(milliseconds=number))
 
 
 def send(
@@ -85,15 +120,9 @@ def send(
     return {"sent": sent, "seconds": round(time.monotonic() - begun, 1), "latest_tick_s": round(latest, 3)}
 
 
-def _choices(users: list[str], items: list[str], seed: int) -> Iterator[tuple[str, str]]:
-    random = np.random.default_rng(seed)
-    while True:
-        chosen = zip(random.integers(len(users), size=1000), random.random(1000), strict=True)
-        yield from ((users[user], items[int(len(items) * place**2)]) for user, place in chosen)
-
-
-def _event(user: str, item: str, at: datetime) -> dict[str, str]:
-    return {"user_id": user, "item_id": item, "event_type": "view", "event_at": at.isoformat()}
+def _event(choice: Choice, at: datetime) -> dict[str, str]:
+    user, item, kind = choice
+    return {"user_id": user, "item_id": item, "event_type": kind, "event_at": at.isoformat()}
 
 
 if __name__ == "__main__":

@@ -172,10 +172,12 @@ class NearlineWorker:
         return True
 
     def _begin_warm(self) -> None:
-        """Load, and read users ahead, before the first batch: events wait at the source meanwhile."""
+        """Load, and read users ahead, before the first batch; where events wait already they come first."""
         if not self._reads_ahead:
             return
         try:
+            if any(source.backlog() for source in self._sources):
+                return
             self._watch.refresh()
         except _TRANSIENT as error:
             self._note(error)

@@ -19,24 +19,24 @@ def benchmarks_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fixed_events_are_the_same_in_every_run_and_all_different() -> None:
-    from nearline_load import fixed_events
+    from nearline_load import choices, fixed_events
 
     users, items = [f"u{n}" for n in range(50)], [f"i{n}" for n in range(40)]
-    first, second = (list(islice(fixed_events(users, items, 3), 2_000)) for _ in range(2))
+    first, second = (list(islice(fixed_events(choices(users, items, 3)), 2_000)) for _ in range(2))
     assert first == second
     assert len({tuple(event.values()) for event in first}) == 2_000
     assert {event["user_id"] for event in first} == set(users)
 
 
 def test_events_are_sent_at_the_rate_that_was_asked_for() -> None:
-    from nearline_load import fixed_events, send
+    from nearline_load import choices, fixed_events, send
 
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", 6379)):
             pytest.skip("no Redis on this machine")
     client, stream = redis.Redis.from_url(URL), f"test-{uuid.uuid4()}"
     try:
-        said = send(client, stream, fixed_events(["u"], ["i", "j"], 1), 100.0, 0.5, has_ids=True)
+        said = send(client, stream, fixed_events(choices(["u"], ["i", "j"], 1)), 100.0, 0.5, has_ids=True)
         entries = client.xrange(stream)
     finally:
         client.delete(stream)
