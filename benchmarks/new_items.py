@@ -33,7 +33,11 @@ BAR_S = 5.0
 LONGEST_S = 120.0
 _EVERY_S = 0.2
 
-_HOLDERS = "SELECT DISTINCT user_id FROM serving.top_k_items WHERE item_id = ?"
+# Only lists that were made since an item is known can hold it; older files need not be read.
+_HOLDERS = """
+SELECT user_id FROM serving.top_k
+WHERE input_snapshot >= ? AND list_contains(list_transform(items, lambda entry: entry.item_id), ?)
+"""
 _TAKEN = """
 SELECT title, categories, brand_or_author, category FROM marts.items
 WHERE count_interactions > 0 AND title IS NOT NULL AND category IS NOT NULL ORDER BY item_id
@@ -93,11 +97,14 @@ def trial(lake: Lake, landing: Path, number: int, model: dict[str, Any]) -> dict
     item = f"new-{number:03d}-{random.randrange(10**9):09d}"
     base = {"item_id": [item], "title": [model["title"]], "brand_or_author": [model["brand_or_author"]]}
     base |= {"categories": [list(model["categories"])]}
-    appeared = waited(lake, item, land(landing, f"{item}.a", base | {"updated_at": ["2026-01-01"]}), is_there=True)
+    since = lake.current_snapshot()
+    appeared = waited(
+        lake, (since, item), land(landing, f"{item}.a", base | {"updated_at": ["2026-01-01"]}), is_there=True
+    )
     time.sleep(2)
-    holders = set(lake.frame(_HOLDERS, [item])["user_id"])
+    holders = set(lake.frame(_HOLDERS, [since, item])["user_id"])
     gone = base | {"available_until": ["2000-01-01"], "updated_at": ["2026-01-02"]}
-    left = waited(lake, item, land(landing, f"{item}.b", gone), is_there=False)
+    left = waited(lake, (since, item), land(landing, f"{item}.b", gone), is_there=False)
     shares = lake.frame(_SHARE, [model["category"]])
     is_holder = shares["user_id"].isin(holders)
     return {
@@ -117,11 +124,11 @@ def land(landing: Path, name: str, columns: dict[str, list[Any]]) -> float:
     return time.perf_counter()
 
 
-def waited(lake: Lake, item: str, since: float, *, is_there: bool) -> float:
-    """Seconds until an item is in a list, or in none; infinite where it takes too long."""
-    while time.perf_counter() - since < LONGEST_S:
-        if bool(len(lake.frame(f"{_HOLDERS} LIMIT 1", [item]))) == is_there:
-            return time.perf_counter() - since
+def waited(lake: Lake, item: tuple[int, str], begun: float, *, is_there: bool) -> float:
+    """Seconds until an item, with the snapshot before it, is in a list or in none; infinite where it takes too long."""
+    while time.perf_counter() - begun < LONGEST_S:
+        if bool(len(lake.frame(f"{_HOLDERS} LIMIT 1", list(item)))) == is_there:
+            return time.perf_counter() - begun
         time.sleep(_EVERY_S)
     return float("inf")
 
