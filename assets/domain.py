@@ -78,6 +78,9 @@ class Domain:
     test_share: float = 0.1
     """Last share of the interactions, which only the evaluation reads."""
 
+    evaluated_users: int = 20_000
+    """Users of the test window that a recommender is judged on, drawn at random where there are more."""
+
     retrain_every_days: int = 7
     """Days of data after which encoder and recommender are trained anew."""
 
@@ -124,6 +127,7 @@ class Domain:
             "freshness_warn_seconds": self.freshness_warn_seconds > 0,
             "freshness_fail_seconds": self.freshness_fail_seconds >= self.freshness_warn_seconds,
             "freshness_window_minutes": self.freshness_window_minutes >= 1,
+            "evaluated_users": self.evaluated_users >= 1,
             "retrain_every_days": self.retrain_every_days > 0,
         }
         for key, is_valid in checks.items():

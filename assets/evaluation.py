@@ -39,6 +39,7 @@ RECIPES = {
         builds=(CHALLENGER,),
         domain_keys=(
             *RERANK_KEYS,
+            "evaluated_users",
             "seed",
         ),
     ),
@@ -143,6 +144,7 @@ def make_report(lake: Lake, domain: Domain, artifacts: ArtifactResource, encoder
         seed=domain.seed,
         champion=Recommender.load(store.path(KIND, champion.version) / EVALUATED) if champion and is_other else None,
         stages=stage_embeddings(lake, domain, store, encoder, catalogue),
+        most_users=domain.evaluated_users,
     )
     decision = decide(assessment.challenger, assessment.popularity, assessment.champion, seed=domain.seed)
     markdown = report_markdown(assessment, decision.to_markdown(), seed=domain.seed)

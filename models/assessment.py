@@ -71,6 +71,7 @@ def assess(
     stages: Mapping[str, FloatArray] | None = None,
     ks: Sequence[int] = KS,
     bootstrap: int = 1000,
+    most_users: int | None = None,
 ) -> Assessment:
     """Evaluate a challenger and whatever it is compared with on the test window.
 
@@ -86,12 +87,15 @@ def assess(
         stages: Item embeddings by encoder stage, in order.
         ks: Cut-offs.
         bootstrap: Number of resamples.
+        most_users: A random sample of so many users is judged where there are more, new users likewise; None: all.
 
     Raises:
         DataError: the split leaks, or the challenger has seen the test window.
     """
-    catalogue, test = challenger.catalogue, split.test
+    catalogue, test, new_users = challenger.catalogue, split.test, split.new_users
     check_no_leakage(split.train, test, catalogue=catalogue, exclude_seen=rules.exclude_seen)
+    if most_users is not None:
+        test, new_users = (holdout.sample(most_users, seed=seed) for holdout in (test, new_users))
     for recommender in [challenger, *([champion] if champion is not None else [])]:
         check_unseen(recommender, test)
         recommender.refresh(catalogue, test.history)
@@ -115,7 +119,7 @@ def assess(
     for stage, embeddings in (stages or {}).items():
         own = catalogue.with_embeddings(embeddings)
         by_stage[stage] = alone(fitted_content(own, split, challenger.config.content, seed=seed), own)
-    newcomers = judged(rank_holdout(challenger, split.new_users, rules, top_k=max(ks)), split.new_users)
+    newcomers = judged(rank_holdout(challenger, new_users, rules, top_k=max(ks)), new_users)
     cascade = measure_cascade(challenger, test, rules, top_k=max(ks), k=10, seed=seed)
     return Assessment(results, newcomers, by_stage, cascade)
 

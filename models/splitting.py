@@ -77,6 +77,12 @@ class Holdout:
         """The holdout of some of its evaluated users (0-based), ascending; the history stays whole."""
         return replace(self, user_rows=self.user_rows[users], targets=self.targets.select(users))
 
+    def sample(self, count: int, *, seed: int) -> "Holdout":
+        """The holdout of `count` of its evaluated users, drawn at random; itself where there are no more."""
+        if self.count <= count:
+            return self
+        return self.select(np.sort(np.random.default_rng(seed).choice(self.count, count, replace=False)))
+
 
 @dataclass(frozen=True)
 class Split:

@@ -106,6 +106,18 @@ def test_a_model_that_saw_the_test_window_is_refused(split: Split, catalogue: Ca
         assess(leaked, split, RerankRules(), seed=0)
 
 
+def test_a_sample_of_the_users_is_judged_by_all_alike(
+    split: Split, recommender: Recommender, catalogue: Catalogue
+) -> None:
+    few = assess(recommender, split, RerankRules(), seed=3, most_users=5)
+    assert {result.users for result in few.results.values()} == {5}
+    assert few.new_users.users <= 5
+    again = assess(recommender, split, RerankRules(), seed=3, most_users=5)
+    assert few.flat_metrics() == again.flat_metrics()
+    everyone = assess(recommender, split, RerankRules(), seed=3, most_users=10_000)
+    assert everyone.challenger.users == split.test.count > 5
+
+
 def test_metrics_for_plots_are_defined(assessment: Assessment) -> None:
     flat = assessment.flat_metrics()
     assert flat["recall@5"] == 1.0
