@@ -160,7 +160,7 @@ class NearlineLane:
             lists = self._lists(loaded, delivery, touched, as_of, folder)
             oldest = oldest_kept(received_at, self._freshness_kept)
             work = commit_batch(
-                None if staged is None else _expecting(staged, len(touched.events)),
+                None if staged is None else replace(staged, new_events=len(touched.events)),
                 lists,
                 epoch=epoch,
                 received_at=received_at,
@@ -264,10 +264,6 @@ class _Done:
 def _blocks(user_ids: tuple[str, ...]) -> Iterator[list[str]]:
     for begin in range(0, len(user_ids), USERS_PER_BLOCK):
         yield list(user_ids[begin : begin + USERS_PER_BLOCK])
-
-
-def _expecting(staged: StagedDelivery, new_events: int) -> StagedDelivery:
-    return StagedDelivery(staged.delivery, staged.rows, staged.file, new_events)
 
 
 def _kept(moments: list[datetime], moment: datetime) -> datetime:
