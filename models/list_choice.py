@@ -62,19 +62,30 @@ class ListChooser:
         return self._all_at_once(scored)
 
     def _all_at_once(self, scored: Scored) -> tuple[IntArray, IntArray, FloatArray]:
-        """Lists of all users together; those that the caps leave short are made again one by one."""
+        """Lists of all users together: from the best candidates, where the caps ask for more from all of them.
+
+        Whom the caps leave short even then gets a list alone.
+        """
         items = scored.candidates.items
         is_near = self._is_special[np.maximum(items, 0)]
         best = top_rows(scored.scores, LOOK_AHEAD)
         users, columns = np.nonzero(best != PADDING)
         is_near[users, best[users, columns]] = True
-        is_near &= items != PADDING
-        near = top_rows(np.where(is_near, scored.scores, np.float32(-np.inf)), int(is_near.sum(axis=1).max(initial=0)))
-        made = build_batch(_taken(items, near), self._resolved, self._is_cold, top_k=self._top_k)
-        places, kinds = _taken(near, made.places), made.kinds
-        for user in np.flatnonzero(~made.is_full).tolist():
+        places, kinds = self._within_caps(scored.scores, items, is_near & (items != PADDING))
+        short = np.flatnonzero((places == PADDING).any(axis=1))
+        if len(short) and items.shape[1] > LOOK_AHEAD:
+            places[short], kinds[short] = self._within_caps(scored.scores[short], items[short], items[short] != PADDING)
+            short = np.flatnonzero((places == PADDING).any(axis=1))
+        for user in short.tolist():
             places[user], kinds[user] = self._list(items[user], _best_first(scored, user))
         return places, kinds, np.ones(places.shape, dtype=np.float32)
+
+    def _within_caps(self, scores: FloatArray, items: IntArray, is_candidate: BoolArray) -> tuple[IntArray, IntArray]:
+        """Columns and kinds of lists within the caps, from some of the candidates."""
+        widest = int(is_candidate.sum(axis=1).max(initial=0))
+        order = top_rows(np.where(is_candidate, scores, np.float32(-np.inf)), widest)
+        made = build_batch(_taken(items, order), self._resolved, self._is_cold, top_k=self._top_k)
+        return _taken(order, made.places), made.kinds
 
     def _one_by_one(self, scored: Scored, user_ids: ObjectArray | None) -> tuple[IntArray, IntArray, FloatArray]:
         items = scored.candidates.items
