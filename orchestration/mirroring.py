@@ -8,15 +8,14 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-import duckdb
-
 from assets.domain import load_domain
 from assets.lake import Lake
 from assets.list_reader import ListReader
 from assets.mirrors.contract import ListMirror
 from assets.mirrors.filling import FillReport, catch_up
-from assets.mirrors.opening import open_mirror
-from models.errors import FreshetError, MirrorError
+from assets.mirrors.publishing import NOT_MIRRORED
+from assets.resources import MirrorResource
+from models.errors import MirrorError
 from orchestration.home import open_lake
 from orchestration.nearline_lane import utc_now
 from orchestration.nearline_metrics import NearlineMetrics
@@ -30,14 +29,16 @@ RETRY_S = 0.5
 _LOG = logging.getLogger(__name__)
 
 
+def mirror_resource(settings: Settings) -> MirrorResource:
+    """Which mirror a home folder has, for whoever publishes outside of the batch lane's code location."""
+    return MirrorResource(
+        kind=settings.mirror.get_secret_value(), path=str(settings.mirror_path), budget_mb=settings.mirror_mb
+    )
+
+
 def mirror_of(settings: Settings) -> ListMirror | None:
     """The mirror of a home folder; None where it is off."""
-    return open_mirror(
-        settings.mirror.get_secret_value(),
-        open_lake(settings),
-        folder=settings.mirror_path,
-        budget_bytes=settings.mirror_mb * 2**20,
-    )
+    return mirror_resource(settings).open(open_lake(settings))
 
 
 def open_list_reader(settings: Settings | None = None) -> ListReader:
@@ -127,7 +128,7 @@ class MirrorFollower:
     def _fill(self) -> bool:
         try:
             self._on_filled(catch_up(self._lake, self._mirror, now=self._now()))
-        except (FreshetError, duckdb.Error) as error:
+        except NOT_MIRRORED as error:
             # Such as a catalogue that is locked by a commit.
             _LOG.warning("%s", error)
             self._on_error(error)

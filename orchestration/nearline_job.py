@@ -4,6 +4,8 @@ import threading
 
 from dagster import JobDefinition, OpExecutionContext, job, op
 
+from orchestration.home import open_lake
+from orchestration.nearline_lane import utc_now
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.nearline_report import materialisations
 from orchestration.run_coordination import LANE, NEARLINE
@@ -19,11 +21,16 @@ def nearline_job(settings: Settings) -> JobDefinition:
     def take_in_events(context: OpExecutionContext) -> None:
         """Lead, take in what waits, renew lists; ends at once where a worker leads."""
         # Imported in the process of the run, not in that of the sensor.
+        from assets.mirrors.publishing import mirror_lists
         from assets.nearline import BatchReport
+        from orchestration.mirroring import mirror_resource
         from orchestration.nearline_assembly import build_worker
 
+        lake, mirror = open_lake(settings), mirror_resource(settings)
+
         def report(batch: BatchReport) -> None:
-            for made in materialisations(batch):
+            mirrored = mirror_lists(lake, mirror, now=utc_now())
+            for made in materialisations(batch, mirrored):
                 context.log_event(made)
 
         worker = build_worker(settings, NearlineMetrics(), report=report)

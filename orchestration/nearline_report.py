@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import Queue
 from types import TracebackType
 from typing import Any, Self
@@ -49,10 +49,20 @@ class Reporter:
             self._metrics.error(error)
 
 
-def materialisations(report: BatchReport) -> list[AssetMaterialization]:
-    """What a batch made, as the UI shows it."""
+def materialisations(
+    report: BatchReport, mirrored: Mapping[str, str | int] | None = None
+) -> list[AssetMaterialization]:
+    """What a batch made, as the UI shows it.
+
+    Args:
+        report: The batch.
+        mirrored: What became of its lists in the mirror, where that is known by now.
+    """
     tags = {"freshet/lane": "nearline", "freshet/source": _tag(report.source)}
-    return [AssetMaterialization(asset, metadata=facts, tags=tags) for asset, facts in _facts(report).items()]
+    facts = _facts(report)
+    if TOP_K in facts:
+        facts[TOP_K] |= mirrored or {}
+    return [AssetMaterialization(asset, metadata=some, tags=tags) for asset, some in facts.items()]
 
 
 class ReportThread:

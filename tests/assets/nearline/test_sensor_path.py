@@ -2,17 +2,22 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from dagster import AssetKey, DagsterInstance
 
 from assets.notifier import read_alerts
+from assets.pseudonyms import pseudonymise
 from models.errors import FreshetError
 from orchestration import nearline_worker
+from orchestration.mirroring import open_list_reader
 from orchestration.nearline_job import nearline_job
 from orchestration.nearline_lag import RULE
+from orchestration.nearline_lane import utc_now
 
+KEY = "freshet-demo-key"
 ROWS = [f"u07,i{item:02d},purchase,2026-01-04T09:00:00Z,1" for item in (0, 1)]
 
 
@@ -30,6 +35,33 @@ def test_a_run_takes_in_what_has_landed_and_names_what_it_made(market: Any) -> N
     assert made == {"raw_events", "top_k"}
     assert lists.run_id == result.run_id
     assert not {"i00", "i01"} & market.item_ids("u07")
+
+
+def _materialised_lists(market: Any) -> Mapping[str, Any]:
+    """Metadata of the lists that a run over an event of this moment has made; older lists have expired by now."""
+    market.land("a.csv", [f"u07,i01,purchase,{utc_now():%Y-%m-%dT%H:%M:%SZ},1"])
+    result = _job(market).execute_in_process()
+    assert result.success
+    (made,) = (event for event in result.get_asset_materialization_events() if event.asset_key == AssetKey("top_k"))
+    return {name: value.value for name, value in made.materialization.metadata.items()}
+
+
+def test_the_mirror_has_the_lists_of_a_run(market: Any) -> None:
+    told = _materialised_lists(market)
+    assert (told["mirror"], told["lists_renewed"]) == ("whole", 1)
+    with open_list_reader(market.settings) as reader:
+        found = reader.read(pseudonymise("u07", KEY))
+    assert found is not None
+    assert (found.origin, set(found.list.item_ids)) == ("mirror", market.item_ids("u07"))
+
+
+def test_a_mirror_that_cannot_be_filled_fails_no_run(market: Any) -> None:
+    market.settings.mirror_path.mkdir()
+    (market.settings.mirror_path / "data.mdb").write_bytes(b"no database" * 1_000)
+    told = _materialised_lists(market)
+    assert told["mirror"].startswith("behind: ")
+    assert "delete the folder" in told["mirror"]
+    assert "i01" not in market.item_ids("u07")
 
 
 def test_a_second_run_finds_nothing_to_do(market: Any) -> None:
