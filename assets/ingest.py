@@ -128,10 +128,18 @@ def ingest_landing(
 
 def unread_files(lake: Lake, landing: Path) -> tuple[str, ...]:
     """Names of the files in a landing zone whose content the lake does not have, complete or not."""
-    read = set(lake.frame("SELECT file_hash FROM ops.files")["file_hash"])
+    # None for files that the worker moves away meanwhile.
+    read = {None, *lake.frame("SELECT file_hash FROM ops.files")["file_hash"]}
     zone = LandingZone(landing)
     paths = [path for kind in KINDS for path in zone.candidates(kind)]
-    return tuple(path.relative_to(landing).as_posix() for path in paths if hash_file(path) not in read)
+    return tuple(path.relative_to(landing).as_posix() for path in paths if _hash_if_there(path) not in read)
+
+
+def _hash_if_there(path: Path) -> str | None:
+    try:
+        return hash_file(path)
+    except FileNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -161,8 +169,9 @@ class _Ingestion:
                 return replace(report, known=(*report.known, name))
             staged, ignored = self._stage(file, folder)
         except SourceError as error:
-            rejected = RejectedFile(name, str(error), self.zone.reject(kind, path, error))
-            return replace(report, rejected=(*report.rejected, rejected))
+            moved_to = self.zone.reject(kind, path, error)
+            rejected = () if moved_to is None else (RejectedFile(name, str(error), moved_to),)
+            return replace(report, rejected=(*report.rejected, *rejected))
         if file.has_changed():
             return replace(report, unsettled=(*report.unsettled, name))
         self.on_progress(IngestProgress(name, "staged", staged.rows_in))

@@ -6,9 +6,12 @@ digits of its own SHA-256, as the files that `LandingZone.publish` writes do. Na
 beside it, so that it stops nobody else and is not forgotten.
 """
 
+import errno
 import hashlib
+import os
 import re
-from collections.abc import Callable, Iterable
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +25,17 @@ from quality.landing_columns import LANDING_COLUMNS, ROW_ERROR, Kind
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
 _HASH_IN_NAME = re.compile(r"\.([0-9a-f]{16})\.parquet$")
 _BLOCK_BYTES = 1 << 20
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Errors of a path that leads to no file; a link may lead nowhere, too."""
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file that might be read, as it was when the folder was listed."""
+
+    path: Path
+    size: int
+    modified_ns: int
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,8 @@ class LandingFile:
 
     def has_changed(self) -> bool:
         """Whether the file was written to or replaced since it was hashed."""
-        if not self.path.exists():
-            return True
-        status = self.path.stat()
-        return (status.st_size, status.st_mtime_ns) != (self.size, self.modified_ns)
+        status = _status(self.path)
+        return status is None or (status.st_size, status.st_mtime_ns) != (self.size, self.modified_ns)
 
 
 @dataclass(frozen=True)
@@ -61,12 +73,19 @@ class LandingZone:
 
     folder: Path
 
-    def candidates(self, kind: Kind) -> list[Path]:
-        """Files of a kind that might be read, sorted by path, sub-folders included."""
+    def found(self, kind: Kind) -> list[FoundFile]:
+        """Files of a kind that might be read, sorted by path, sub-folders included, but none that goes meanwhile."""
         root = self.folder / kind
-        if not root.is_dir():
-            return []
-        return [path for path in sorted(root.rglob("*")) if path.is_file() and not _is_unfinished(path, root)]
+        found = []
+        for path in sorted(_paths(root)):
+            status = None if _is_unfinished(path, root) else _status(path)
+            if status is not None and stat.S_ISREG(status.st_mode):
+                found.append(FoundFile(path, status.st_size, status.st_mtime_ns))
+        return found
+
+    def candidates(self, kind: Kind) -> list[Path]:
+        """Paths of the files that might be read, as in `found`."""
+        return [file.path for file in self.found(kind)]
 
     def inspect(self, kind: Kind, path: Path, *, now: datetime, settle_seconds: float) -> LandingFile | None:
         """Hash a file; None when it is not complete yet, or gone.
@@ -128,11 +147,18 @@ class LandingZone:
             unfinished.unlink(missing_ok=True)
         return Published((path,), rows)
 
-    def reject(self, kind: Kind, path: Path, error: SourceError) -> Path:
-        """Move a file that cannot be used to `rejected/`, with the reason beside it, and return its new place."""
+    def reject(self, kind: Kind, path: Path, error: SourceError) -> Path | None:
+        """Move a file that cannot be used to `rejected/`, with the reason beside it.
+
+        Returns:
+            Its new place; None where it is gone, such as moved by another process that could not use it either.
+        """
         target = self.folder / "rejected" / path.relative_to(self.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        try:
+            path.replace(target)
+        except FileNotFoundError:
+            return None
         target.with_name(f"{target.name}.reason.txt").write_text(f"{error}\n", encoding="utf-8")
         return target
 
@@ -148,6 +174,22 @@ def hash_file(path: Path, on_block: Callable[[int], None] | None = None) -> str:
             if on_block is not None:
                 on_block(total)
     return digest.hexdigest()
+
+
+def _paths(root: Path) -> Iterator[Path]:
+    """Everything under a folder but its folders; one that is removed meanwhile is empty."""
+    for folder, _, names in os.walk(root):
+        yield from (Path(folder, name) for name in names)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Size and time of a file; None where there is none any more, as where another process has moved it."""
+    try:
+        return path.stat()
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise
 
 
 def _is_unfinished(path: Path, root: Path) -> bool:

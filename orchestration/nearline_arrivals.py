@@ -91,16 +91,9 @@ class Arrivals:
 
     def _files(self) -> tuple[list[tuple[str, int, int]], float]:
         """Name, size and time of each file that the nearline lane reads, and the newest time in seconds."""
-        facts: list[tuple[str, int, int]] = []
-        paths = [path for kind in LANDING_KINDS for path in self._zone.candidates(kind)]
-        for path in paths:
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
-            if status.st_size < self._most:
-                facts.append((path.as_posix(), status.st_size, status.st_mtime_ns))
-        return facts, max((modified for _, _, modified in facts), default=0) / 1e9
+        found = [file for kind in LANDING_KINDS for file in self._zone.found(kind) if file.size < self._most]
+        newest = max((file.modified_ns for file in found), default=0) / 1e9
+        return [(file.path.as_posix(), file.size, file.modified_ns) for file in found], newest
 
 
 @contextmanager

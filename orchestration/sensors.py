@@ -114,14 +114,8 @@ def landing_listing(landing: Path, *, events_above: int = 0) -> Listing:
         events_above: Smaller files of events are left out, in bytes: a nearline worker reads them.
     """
     zone = LandingZone(landing)
-    paths = [(kind, path) for kind in KINDS for path in zone.candidates(kind)]
-    facts = []
-    newest = 0.0
-    for kind, path in paths:
-        stat = path.stat()
-        if kind == "events" and stat.st_size < events_above:
-            continue
-        facts.append((path.relative_to(landing).as_posix(), stat.st_size, stat.st_mtime_ns))
-        newest = max(newest, stat.st_mtime)
+    files = [file for kind in KINDS for file in zone.found(kind) if not (kind == "events" and file.size < events_above)]
+    facts = [(file.path.relative_to(landing).as_posix(), file.size, file.modified_ns) for file in files]
+    newest = max((file.modified_ns for file in files), default=0) / 1e9
     cursor = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     return Listing(tuple(name for name, _, _ in facts), newest, cursor)

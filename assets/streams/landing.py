@@ -71,8 +71,8 @@ class LandingSource:
             try:
                 delivery = self._read(path, facts)
             except SourceError as error:
-                self.rejected[path.name] = str(error)
-                self._zone.reject(self._kind, path, error)
+                if self._zone.reject(self._kind, path, error) is not None:
+                    self.rejected[path.name] = str(error)
                 continue
             if delivery is not None:
                 return delivery

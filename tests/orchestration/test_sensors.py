@@ -1,4 +1,5 @@
 import os
+import threading
 import time
 from datetime import date
 from pathlib import Path
@@ -58,6 +59,29 @@ def test_the_cursor_follows_names_sizes_and_times(tmp_path: Path) -> None:
     assert len(set(cursors)) == 3
     _land(tmp_path, ".two.csv.tmp", "unfinished")
     assert landing_listing(tmp_path).cursor == cursors[-1]
+
+
+def test_files_may_go_while_they_are_listed(tmp_path: Path) -> None:
+    _land(tmp_path, "kept.csv", "a")
+    cursor = landing_listing(tmp_path).cursor
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for number in range(20):
+                _land(tmp_path, f"{number}.csv", "a")
+            for number in range(20):
+                (tmp_path / "events" / f"{number}.csv").unlink()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        listings = [landing_listing(tmp_path) for _ in range(200)]
+    finally:
+        ended.set()
+        thread.join()
+    assert all("events/kept.csv" in listing.names for listing in listings)
+    assert landing_listing(tmp_path).cursor == cursor
 
 
 def test_events_are_left_to_a_nearline_worker_and_items_are_not(tmp_path: Path) -> None:
