@@ -1,11 +1,13 @@
 """Delta equals full: a sample of the published lists is made again in full and must come out the same, exactly.
 
-Lists that are on their way to be renewed are left out and counted: those of an earlier model or catalogue, and those
-whose user has got events by another path since.
+Each lane's lists are made again with the items as that lane knows them: the nearline lane knows some that wait to be
+built. Lists that are on their way to be renewed are left out and counted: those of an earlier model or catalogue, those
+whose user has got events by another path since, and those that were cut when an item ran out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -14,6 +16,8 @@ from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 from assets.check_results import COUNT, NEXT_STEP, SAMPLE, UNIT
 from assets.full_lists import batch_lists_in_full, nearline_lists_in_full, published_lists
 from assets.lake import Lake
+from assets.list_guard import banned_items
+from assets.model_inputs import seconds
 from assets.serving import Server
 from assets.warehouse_sql import InteractionRules
 
@@ -29,10 +33,11 @@ _LAST_CHANGE = """
 SELECT user_id, max(snapshot_id) AS snapshot FROM ducklake_table_insertions('lake', {table}, ?::BIGINT, ?::BIGINT)
 WHERE user_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY user_id
 """
-_CATALOGUE = """
-SELECT (SELECT sum(hash(i)) FROM marts.items AS i), (SELECT count(*) FROM raw.items),
-    (SELECT sum(hash(r)) FROM serving.item_rules AS r)
+_BUILT = """
+SELECT (SELECT sum(hash(i)) FROM marts.items AS i), (SELECT sum(hash(r)) FROM serving.item_rules AS r)
 """
+_CATALOGUE = {"batch": _BUILT, "nearline": f"{_BUILT}, (SELECT count(*) FROM raw.items)"}
+"""What a lane knows of items and business rules, in numbers that change with it."""
 _NEXT_STEP = (
     "every published list is the one that its user's events, the model, the index and the rules make in full; "
     "materialise top_k to publish all lists anew, and report the users below as a defect"
@@ -51,18 +56,33 @@ class Agreement:
     """How many lists were not compared, by reason."""
 
 
-def compare_with_full(
-    lake: Lake, server: Server, rules: InteractionRules, *, seed: int, sampled: int = SAMPLED
-) -> Agreement:
+@dataclass(frozen=True)
+class References:
+    """What lists are made again with."""
+
+    batch: Server
+    """As the batch lane loads it."""
+
+    nearline: Server
+    """The same with the items that wait to be built, as the nearline lane holds it."""
+
+    rules: InteractionRules
+    """The warehouse's rules."""
+
+    as_of: datetime
+    """Moment that the nearline lane makes lists for now; items that may not be shown then have left all lists."""
+
+
+def compare_with_full(lake: Lake, references: References, *, seed: int, sampled: int = SAMPLED) -> Agreement:
     """Make a sample of the published lists again, from the snapshot that each was made from.
 
     Args:
         lake: The lake.
-        server: What lists are made with now.
-        rules: The warehouse's rules.
+        references: What lists are made with now.
         seed: Chooses the sample.
         sampled: Most lists of each lane.
     """
+    server = references.batch
     snapshot, surface = lake.current_snapshot(), server.domain.surface
     sample = lake.frame(_SAMPLE, [surface, seed, sampled], snapshot=snapshot)
     is_ours = (sample["model_version"] == server.model_version) & (sample["index_version"] == server.index_version)
@@ -72,23 +92,22 @@ def compare_with_full(
     )
     chosen = sample[is_same & ~waits]
     published = published_lists(lake, surface, chosen["user_id"].tolist(), snapshot=snapshot)
-    full: dict[str, str] = {}
-    # Nobody of the nearline lane was overtaken, so the present state is the one that their lists were made from.
-    chosen = chosen.assign(source=chosen["input_snapshot"].where(chosen["lane"] == "batch", snapshot))
-    for _, group in chosen.groupby(["lane", "generated_at", "source"]):
-        first, users = group.iloc[0], group["user_id"].tolist()
-        as_of, source = first["generated_at"].to_pydatetime(), int(first["source"])
-        if first["lane"] == "nearline":
-            full |= nearline_lists_in_full(lake, server, rules, users, as_of=as_of, snapshot=source)
-        else:
-            full |= batch_lists_in_full(lake, server, users, as_of=as_of, snapshot=source)
-    differing = sorted(user for user in published if published[user] != full.get(user))
+    full = _in_full(lake, references, chosen, snapshot)
+    differing = {user for user in published if published[user] != full.get(user)}
+    unlike = chosen[chosen["user_id"].isin(differing)]
+    cut = _cut(lake, references, unlike, published, snapshot)
     left_out = {
         "made by another model or index": int((~is_ours).sum()),
         "made before the catalogue or a business rule changed": int((is_ours & ~is_same).sum()),
         "waiting for the nearline lane": int(waits.sum()),
+        "cut when an item ran out, waiting for the nearline lane": len(cut),
     }
-    return Agreement(snapshot, len(chosen), tuple(differing), {why: count for why, count in left_out.items() if count})
+    return Agreement(
+        snapshot,
+        len(chosen) - len(cut),
+        tuple(sorted(differing - cut)),
+        {why: count for why, count in left_out.items() if count},
+    )
 
 
 def agreement_result(found: Agreement, seed: int) -> AssetCheckResult:
@@ -115,6 +134,36 @@ def agreement_result(found: Agreement, seed: int) -> AssetCheckResult:
     )
 
 
+def _in_full(
+    lake: Lake, references: References, lists: pd.DataFrame, snapshot: int, *, struck: Collection[str] = ()
+) -> dict[str, str]:
+    """Lists made again, each by its lane, as text by user."""
+    full: dict[str, str] = {}
+    # Nobody of the nearline lane was overtaken, so the present state is the one that their lists were made from.
+    lists = lists.assign(source=lists["input_snapshot"].where(lists["lane"] == "batch", snapshot))
+    for _, group in lists.groupby(["lane", "generated_at", "source"]):
+        first, users = group.iloc[0], group["user_id"].tolist()
+        as_of, source = first["generated_at"].to_pydatetime(), int(first["source"])
+        if first["lane"] == "nearline":
+            full |= nearline_lists_in_full(
+                lake, references.nearline, references.rules, users, as_of=as_of, snapshot=source, struck=struck
+            )
+        else:
+            full |= batch_lists_in_full(lake, references.batch, users, as_of=as_of, snapshot=source, struck=struck)
+    return full
+
+
+def _cut(lake: Lake, references: References, lists: pd.DataFrame, published: dict[str, str], snapshot: int) -> set[str]:
+    """Users whose list is a full one but for items that ran out since; the nearline lane has yet to renew it."""
+    struck = banned_items(references.nearline, seconds(references.as_of))
+    lists = lists[lists["lane"] == "nearline"]
+    if not struck or lists.empty:
+        return set()
+    # A list that is cut is one of the nearline lane from then on, whichever had made it.
+    sides = [_in_full(lake, references, lists.assign(lane=lane), snapshot, struck=struck) for lane in _CATALOGUE]
+    return {user for user in lists["user_id"] if published[user] in [side.get(user) for side in sides]}
+
+
 def _overtaken(lake: Lake, lists: pd.DataFrame, snapshot: int) -> Sequence[str]:
     """Users who have got events since their list was committed; the nearline lane has yet to renew it."""
     if lists.empty:
@@ -128,14 +177,18 @@ def _overtaken(lake: Lake, lists: pd.DataFrame, snapshot: int) -> Sequence[str]:
 
 def _same_catalogue(lake: Lake, sample: pd.DataFrame, snapshot: int) -> "pd.Series[bool]":
     """Whether items and business rules were, when each list was made, what they are now."""
-    sources = sorted(int(source) for source in sample["input_snapshot"].unique())
-    now = _catalogue(lake, snapshot)
-    if sources and _catalogue(lake, sources[0]) == now:
-        return pd.Series(True, index=sample.index)
-    same = [source for source in sources if _catalogue(lake, source) == now]
-    return sample["input_snapshot"].isin(same)
+    same = pd.Series(False, index=sample.index)
+    for lane, lists in sample.groupby("lane"):
+        sql = _CATALOGUE[str(lane)]
+        now = _catalogue(lake, sql, snapshot)
+        sources = sorted(int(source) for source in lists["input_snapshot"].unique())
+        # Where nothing has changed since the oldest list, nothing has since the others.
+        if _catalogue(lake, sql, sources[0]) != now:
+            sources = [source for source in sources[1:] if _catalogue(lake, sql, source) == now]
+        same[lists.index] = lists["input_snapshot"].isin(sources)
+    return same
 
 
-def _catalogue(lake: Lake, snapshot: int) -> tuple[Any, ...]:
+def _catalogue(lake: Lake, sql: str, snapshot: int) -> tuple[Any, ...]:
     with lake.connect(snapshot=snapshot) as connection:
-        return tuple(connection.execute(_CATALOGUE).fetchall()[0])
+        return tuple(connection.execute(sql).fetchall()[0])

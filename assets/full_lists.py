@@ -3,7 +3,7 @@
 The checks of the nearline lane compare them with what is published.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -44,21 +44,53 @@ def segments_of(lake: Lake, user_ids: Sequence[str], *, snapshot: int) -> pd.Ser
 
 
 def nearline_lists_in_full(
-    lake: Lake, server: Server, rules: InteractionRules, user_ids: Sequence[str], *, as_of: datetime, snapshot: int
+    lake: Lake,
+    server: Server,
+    rules: InteractionRules,
+    user_ids: Sequence[str],
+    *,
+    as_of: datetime,
+    snapshot: int,
+    struck: Collection[str] = (),
 ) -> dict[str, str]:
-    """Lists that the nearline lane must have published, as text by user; users without a list are missing."""
+    """Lists that the nearline lane must have published, as text by user; users without a list are missing.
+
+    Args:
+        lake: The lake.
+        server: What the lane makes lists with.
+        rules: The warehouse's rules.
+        user_ids: Whose lists.
+        as_of: Moment that they are for.
+        snapshot: Whose raw events they are made from.
+        struck: Items that were taken out of the lists after they had been made.
+    """
     interactions = interactions_in_full(lake, rules, user_ids, snapshot=snapshot)
     segments = segments_of(lake, user_ids, snapshot=snapshot)
     histories = histories_of_users(interactions, segments, sorted(user_ids), length=HISTORY_LENGTH)
-    return lists_as_text(lake, histories, server.lists(histories, as_of=as_of))
+    return lists_as_text(lake, histories, _without(server.lists(histories, as_of=as_of), struck))
 
 
 def batch_lists_in_full(
-    lake: Lake, server: Server, user_ids: Sequence[str], *, as_of: datetime, snapshot: int
+    lake: Lake,
+    server: Server,
+    user_ids: Sequence[str],
+    *,
+    as_of: datetime,
+    snapshot: int,
+    struck: Collection[str] = (),
 ) -> dict[str, str]:
-    """Lists that the batch lane must have published from the histories of a snapshot, as text by user."""
+    """Lists that the batch lane must have published from the histories of a snapshot, as text by user.
+
+    Args:
+        lake: The lake.
+        server: What the lane makes lists with.
+        user_ids: Whose lists.
+        as_of: Moment that they are for.
+        snapshot: Whose histories they are made from.
+        struck: Items that were taken out of the lists after they had been made.
+    """
     users = read_users(lake, user_ids, snapshot=snapshot)
-    return lists_as_text(lake, users, server.lists(users, as_of=as_of))
+    return lists_as_text(lake, users, _without(server.lists(users, as_of=as_of), struck))
 
 
 def published_lists(lake: Lake, surface: str, user_ids: Sequence[str], *, snapshot: int) -> dict[str, str]:
@@ -82,3 +114,7 @@ def lists_as_text(lake: Lake, users: pd.DataFrame, lists: pd.DataFrame) -> dict[
         write_list_block(users, lists, file)
         found = lake.frame("SELECT user_id, items::VARCHAR AS items FROM read_parquet(?)", [str(file)])
     return dict(zip(found["user_id"], found["items"], strict=True))
+
+
+def _without(lists: pd.DataFrame, item_ids: Collection[str]) -> pd.DataFrame:
+    return lists[~lists["item_id"].isin(list(item_ids))] if item_ids else lists

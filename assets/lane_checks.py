@@ -8,12 +8,12 @@ from dagster import AssetCheckResult, asset_check
 from assets import delta_check, skew_check
 from assets.builds import data_as_of
 from assets.dbt_models import WarehouseDbt
-from assets.delta_check import agreement_result, compare_with_full
+from assets.delta_check import References, agreement_result, compare_with_full
 from assets.domain import Domain
 from assets.lake import Lake
 from assets.nearline_watch import LakeWatch
 from assets.resources import ArtifactResource, DomainResource, LakeResource
-from assets.serving import TOP_K
+from assets.serving import TOP_K, Server
 from assets.skew_check import compare_lanes, skew_result
 
 _IS_USED = """
@@ -35,7 +35,9 @@ def lists_equal_those_made_in_full(
     if not is_nearline_used(opened, chosen):
         return _nothing(delta_check.CHECK)
     watch, seed = _watch(opened, chosen, artifacts, dbt), opened.current_snapshot()
-    return agreement_result(compare_with_full(opened, watch.refresh().server, watch.rules, seed=seed), seed)
+    nearline, batch = watch.refresh().server, Server.load(opened, chosen, artifacts)
+    references = References(batch, nearline, watch.rules, watch.as_of)
+    return agreement_result(compare_with_full(opened, references, seed=seed), seed)
 
 
 @asset_check(

@@ -63,6 +63,12 @@ def cut_lists(connection: duckdb.DuckDBPyConnection, surface: str, top_k: int) -
     return [user for (user,) in connection.execute(_CUT, [surface, top_k]).fetchall()]
 
 
+def banned_items(server: Server, as_of: int) -> set[str]:
+    """Items of a server's catalogue that may not be shown at a moment, seconds since 1970 UTC."""
+    catalogue = server.recommender.catalogue
+    return set(catalogue.item_ids[~resolve_rules(server.rules, catalogue, as_of=as_of).allowed].tolist())
+
+
 class ShownItems:
     """Which items may be shown, and which of them ceased to be."""
 

@@ -10,11 +10,12 @@ import pytest
 from dagster import AssetCheckResult
 
 from assets.dbt_models import WarehouseDbt
-from assets.delta_check import Agreement, compare_with_full
+from assets.delta_check import Agreement, References, compare_with_full
 from assets.domain import load_domain
 from assets.ingest import ingest_landing
 from assets.lane_checks import both_lanes_agree, lists_equal_those_made_in_full
 from assets.model_inputs import seconds
+from assets.nearline import NearlineLane
 from assets.pseudonyms import pseudonymise
 from assets.resources import ArtifactResource, DomainResource, LakeResource
 from assets.serving import Server
@@ -27,6 +28,7 @@ from orchestration.nearline_lane import open_lane, open_watch
 NOW = datetime(2026, 1, 8, 12)
 AS_OF = datetime(2026, 1, 6)
 KEY = "freshet-demo-key"
+REVERSED = "UPDATE serving.top_k SET items = list_reverse(items) WHERE user_id = ?"
 EVENTS = [
     "u07,i00,purchase,2026-01-04T09:00:00Z,2",
     "u07,i01,view,2026-01-04T09:00:00Z,",
@@ -38,9 +40,10 @@ EVENTS = [
 ]
 
 
-def _take_in(market: Any) -> None:
+def _take_in(market: Any) -> NearlineLane:
     lane = open_lane(market.settings, open_watch(market.settings), now=lambda: NOW)
     lane.process(market.delivery("events.csv", EVENTS), received_at=NOW, epoch=1)
+    return lane
 
 
 def _server(market: Any) -> Server:
@@ -52,8 +55,14 @@ def _rules(market: Any) -> InteractionRules:
     return InteractionRules.load(warehouse_project(market.settings), market.lake)
 
 
+def _references(market: Any) -> References:
+    watch = open_watch(market.settings)
+    nearline = watch.refresh().server
+    return References(_server(market), nearline, watch.rules, watch.as_of)
+
+
 def _delta(market: Any) -> Agreement:
-    return compare_with_full(market.lake, _server(market), _rules(market), seed=3)
+    return compare_with_full(market.lake, _references(market), seed=3)
 
 
 def _skew(market: Any, rules: InteractionRules | None = None) -> Skew:
@@ -90,7 +99,7 @@ def test_lists_of_both_lanes_equal_those_made_in_full(market: Any) -> None:
 def test_a_list_that_was_changed_by_hand_fails(market: Any, user: str) -> None:
     """User u07 has a list of the nearline lane, u03 one of the batch lane."""
     _take_in(market)
-    _execute(market, "UPDATE serving.top_k SET items = list_reverse(items) WHERE user_id = ?", user)
+    _execute(market, REVERSED, user)
     assert _delta(market).differing == (pseudonymise(user, KEY),)
     result = _check(lists_equal_those_made_in_full, market)
     assert not result.passed
@@ -116,6 +125,47 @@ def test_lists_from_before_a_business_rule_are_left_out(market: Any) -> None:
     found = _delta(market)
     assert found.compared == 0
     assert found.left_out == {"made before the catalogue or a business rule changed": 22}
+
+
+def test_lists_are_equal_while_a_new_item_waits_to_be_built(text_market: Any) -> None:
+    """The batch lane publishes without the item, the nearline lane knows it and gives it a reserved place."""
+    file = text_market.settings.landing_path / "items" / "new.csv"
+    file.write_text("item_id,title\ni99,red lipstick for nails\n")
+    domain = load_domain(text_market.settings.domain)
+    ingest_landing(
+        text_market.lake, text_market.settings.landing_path, domain, KEY, received_at=NOW, settle_seconds=-1e9
+    )
+    _take_in(text_market)
+    text_market.publish()
+    assert "i99" in text_market.item_ids("u07")
+    assert "i99" not in text_market.item_ids("u03")
+    found = _delta(text_market)
+    assert (found.compared, found.differing, found.left_out) == (22, (), {})
+    references = _references(text_market)
+    nearline_alone = replace(references, batch=references.nearline)
+    assert compare_with_full(text_market.lake, nearline_alone, seed=3).differing
+    for user in ("u03", "u07"):
+        _execute(text_market, REVERSED, user)
+    assert set(_delta(text_market).differing) == {pseudonymise("u03", KEY), pseudonymise("u07", KEY)}
+
+
+def test_lists_that_were_cut_when_an_item_ran_out_are_left_out(market: Any) -> None:
+    """Between the commit that strikes the item and the one that makes the lists anew."""
+    until = "UPDATE marts.items SET available_until = TIMESTAMP '2026-01-05' WHERE item_id = 'i02'"
+    market.lake.write(lambda connection: connection.execute(until), message="the item runs out")
+    market.publish()
+    lane = _take_in(market)
+    lane.process(None, received_at=NOW, epoch=1)
+    cut = market.lake.frame("SELECT user_id FROM serving.top_k WHERE len(items) = 4")["user_id"].tolist()
+    found = _delta(market)
+    assert cut
+    assert (found.compared, found.differing) == (22 - len(cut), ())
+    assert found.left_out == {"cut when an item ran out, waiting for the nearline lane": len(cut)}
+    market.lake.write(lambda connection: connection.execute(REVERSED, cut[:1]), message="by hand")
+    assert _delta(market).differing == (cut[0],)
+    market.publish(as_of=AS_OF)
+    lane.process(None, received_at=NOW, epoch=1)
+    assert (_delta(market).differing, _delta(market).left_out) == ((), {})
 
 
 def test_without_the_nearline_lane_nothing_is_compared(market: Any) -> None:
