@@ -29,8 +29,11 @@ from orchestration.nearline_metrics import NearlineMetrics
 
 STANDBY_S = 0.5
 """How often a worker that does not lead asks whether it may."""
-IDLE_S = 0.05
-"""How long a source is waited for when nothing is there."""
+IDLE_S = 0.1
+"""How long is waited when nothing is there: by a stream, which ends it with the first event, else between two looks.
+
+A landing folder can only be looked at, and each look lists it; ten a second cost an event a tenth of a second at most.
+"""
 RENEW_EVERY_S = 1.0
 """How often the lake is asked for what others wrote, while no events come."""
 _LONGEST_PAUSE_S = 5.0
@@ -118,7 +121,7 @@ class NearlineWorker:
         with self._leadership:
             try:
                 while not stop.is_set():
-                    self._last_turn = time.monotonic()
+                    self._last_turn = began = time.monotonic()
                     if self._leadership.term is None and not self._take_over(until_idle=until_idle):
                         if until_idle:
                             return False
@@ -129,8 +132,9 @@ class NearlineWorker:
                         self._give_up_after_failures(until_idle)
                     elif until_idle and time.monotonic() - busy_at >= linger_s:
                         return True
-                    elif until_idle:
-                        stop.wait(IDLE_S)
+                    else:
+                        # What the streams were waited for counts.
+                        stop.wait(max(0.0, IDLE_S - (time.monotonic() - began)))
             finally:
                 for source in self._sources:
                     source.close()

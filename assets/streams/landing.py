@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from assets.lake import Lake
 from assets.landing_reader import read_tables
-from assets.landing_zone import LandingFile, LandingZone
+from assets.landing_zone import FoundFile, LandingFile, LandingZone
 from assets.streams.contract import Delivery
 from models.errors import SourceError
 from models.nearline import Position
@@ -51,8 +51,10 @@ class LandingSource:
         self._max_bytes = max_bytes
         self._clock = clock
         self._known: set[str] = set()
-        self._done: dict[Path, tuple[int, int]] = {}
-        """Size and time of files that need no second look."""
+        self._listed: list[FoundFile] | None = None
+        """What the last `poll` saw."""
+        self._done: set[FoundFile] = set()
+        """Files that need no second look as long as they stay as they are."""
         self.too_large: set[str] = set()
         self.rejected: dict[str, str] = {}
         """Reason by name of files that were moved to `rejected/`."""
@@ -61,18 +63,22 @@ class LandingSource:
         """Ask the lake anew which files it has."""
         self._known = set(self._lake.frame("SELECT file_hash FROM ops.files WHERE kind = ?", [self._kind])["file_hash"])
         self._done.clear()
+        self._listed = None
 
     def poll(self, max_rows: int, timeout_s: float) -> Delivery | None:
         """The first new complete file; returns at once."""
-        for path in self._zone.candidates(self._kind):
-            facts = _facts(path)
-            if facts is None or self._done.get(path) == facts:
+        self._listed = self._zone.found(self._kind)
+        # Of files that are gone, or were written anew, nothing is kept.
+        self._done.intersection_update(self._listed)
+        for found in self._listed:
+            if found in self._done:
                 continue
             try:
-                delivery = self._read(path, facts)
+                delivery = self._read(found)
             except SourceError as error:
-                if self._zone.reject(self._kind, path, error) is not None:
-                    self.rejected[path.name] = str(error)
+                if self._zone.reject(self._kind, found.path, error) is not None:
+                    self.rejected[found.path.name] = str(error)
+                self._done.add(found)
                 continue
             if delivery is not None:
                 return delivery
@@ -80,29 +86,31 @@ class LandingSource:
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Look at the file no more."""
-        assert delivery.file is not None
-        self._known.add(delivery.file.file_hash)
-        self._done[delivery.file.path] = (delivery.file.size, delivery.file.modified_ns)
+        file = delivery.file
+        assert file is not None
+        self._known.add(file.file_hash)
+        self._done.add(FoundFile(file.path, file.size, file.modified_ns))
 
     def backlog(self) -> int:
-        """Files that were not looked at, or not committed."""
-        return sum(self._done.get(path) != _facts(path) for path in self._zone.candidates(self._kind))
+        """Files that were not looked at, or not committed, of those that the last `poll` saw."""
+        listed = self._zone.found(self._kind) if self._listed is None else self._listed
+        return sum(found not in self._done for found in listed)
 
     def close(self) -> None:
         """Nothing to give back."""
 
-    def _read(self, path: Path, facts: tuple[int, int]) -> Delivery | None:
-        if facts[0] >= self._max_bytes:
-            self.too_large.add(path.name)
-            self._done[path] = facts
+    def _read(self, found: FoundFile) -> Delivery | None:
+        if found.size >= self._max_bytes:
+            self.too_large.add(found.path.name)
+            self._done.add(found)
             return None
-        file = self._zone.inspect(self._kind, path, now=self._clock(), settle_seconds=self._settle)
+        file = self._zone.inspect(self._kind, found.path, now=self._clock(), settle_seconds=self._settle)
         if file is None:
             return None
         if file.file_hash in self._known:
-            self._done[path] = facts
+            self._done.add(FoundFile(file.path, file.size, file.modified_ns))
             return None
-        tables = list(read_tables(path, required=REQUIRED_COLUMNS[self._kind]))
+        tables = list(read_tables(file.path, required=REQUIRED_COLUMNS[self._kind]))
         return None if file.has_changed() else _delivery(self.name, file, tables)
 
 
@@ -126,11 +134,3 @@ def _delivery(source: str, file: LandingFile, tables: list[pa.Table]) -> Deliver
 
 def _no_rows(kind: Kind) -> pa.Table:
     return pa.table({name: pa.array([], pa.string()) for name in REQUIRED_COLUMNS[kind]})
-
-
-def _facts(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_size, status.st_mtime_ns

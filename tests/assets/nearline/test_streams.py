@@ -13,6 +13,7 @@ import redis
 from confluent_kafka import Producer
 
 from assets.lake import Lake
+from assets.landing_zone import LandingZone
 from assets.streams.contract import Delivery, EventSource
 from assets.streams.kafka import KafkaSource
 from assets.streams.landing import LandingSource
@@ -210,3 +211,30 @@ def test_a_large_file_is_left_to_the_batch_lane(lake: Lake, tmp_path: Path) -> N
     made.send(_events(*range(1000)))
     assert made.source.poll(10, 0) is None
     assert made.source.backlog() == 0
+
+
+def test_one_listing_of_the_folder_serves_a_turn(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, listed, found = _landing(lake, tmp_path), [], LandingZone.found
+    monkeypatch.setattr(LandingZone, "found", lambda zone, kind: listed.append(kind) or found(zone, kind))
+    made.source.resume({})
+    made.send(_events(1))
+    made.send(_events(2))
+    assert made.source.backlog() == 2
+    listed.clear()
+    first = _poll(made.source)
+    assert made.source.backlog() == 2
+    made.source.acknowledge(first)
+    assert (made.source.backlog(), listed) == (1, ["events"])
+    assert _users(_poll(made.source)) == ["u2"]
+
+
+def test_a_file_that_is_written_anew_is_looked_at_again(lake: Lake, tmp_path: Path) -> None:
+    made = _landing(lake, tmp_path)
+    made.source.resume({})
+    made.send(_events(1))
+    first = _poll(made.source)
+    made.source.acknowledge(first)
+    assert made.source.poll(10, 0) is None
+    assert first.file is not None
+    first.file.path.write_text(json.dumps(_events(22)[0]) + "\n")
+    assert _users(_poll(made.source)) == ["u22"]

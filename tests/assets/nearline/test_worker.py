@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from assets.landing_zone import LandingZone
 from assets.lease import Lease
 from assets.nearline import BatchReport
 from assets.nearline_commit import RowCounts
@@ -19,6 +21,7 @@ from models.errors import SourceUnavailableError
 from orchestration.nearline_assembly import build_worker
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.nearline_report import ReportThread
+from orchestration.nearline_worker import IDLE_S
 
 FILES = {
     f"{batch}.csv": [
@@ -145,3 +148,17 @@ def _versions(market: Any) -> list[str]:
 
 def _report(snapshot: int) -> BatchReport:
     return BatchReport("landing", RowCounts(0, 0, 0, 0), 0, snapshot, "", "", datetime.min, datetime.min, (), ())
+
+
+def test_a_worker_that_waits_for_files_looks_for_them_ten_times_a_second_at_most(
+    market: Any, start_worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, found = [], LandingZone.found
+    monkeypatch.setattr(LandingZone, "found", lambda zone, kind: looks.append(kind) or found(zone, kind))
+    with start_worker(market) as run:
+        market.wait_until(lambda: bool(run.worker.health()["snapshot"]))
+        looks.clear()
+        time.sleep(3)
+        assert 1 <= looks.count("events") <= 3 / IDLE_S + 1
+        land_all(market)
+        market.wait_until(lambda: accepted(market) == 12)
