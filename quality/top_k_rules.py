@@ -1,6 +1,7 @@
 """Contract of the served lists: complete, distinct, available, unseen, ordered, and not expired.
 
-Every list is audited, not a sample: SQL makes one row of small numbers per list, and the rules read those.
+Every list is audited, not a sample: SQL makes one row of small numbers per list, and the rules read those. Lists of the
+nearline lane are ahead of the warehouse: events and items that it has not built yet count neither for nor against them.
 """
 
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ def _rules(promise: ListPromise) -> tuple[Rule, ...]:
 
 def _audit(promise: ListPromise) -> str:
     seen_pairs = "SELECT DISTINCT user_id, item_id FROM seen" if promise.exclude_seen else "SELECT '', '' WHERE false"
+    fewest = "count_most_seen" if promise.exclude_seen else "count_seen_allowed"
     return f"""
 WITH clock AS (
     SELECT greatest(
@@ -117,37 +119,66 @@ allowed AS (
         WHERE blocked.item_id = available.item_id AND coalesce(blocked.surface = surfaces.surface, true)
     )
 ),
+-- Events that the nearline lane knew of and the warehouse has not built; a later event of a day may undo earlier ones.
+waiting AS (
+    SELECT DISTINCT event.user_id, event.event_day, event.item_id
+    FROM raw.events AS event
+    SEMI JOIN ops.pending_days USING (event_day)
+    SEMI JOIN (SELECT user_id FROM {TOP_K.qualified_name} WHERE lane = 'nearline') AS ahead USING (user_id)
+),
+unbuilt AS (SELECT DISTINCT item_id FROM raw.items ANTI JOIN marts.items USING (item_id)),
 seen AS (
     SELECT list.user_id, past.item_id
     FROM {TOP_K.qualified_name} AS list
     JOIN marts.interactions AS past ON past.user_id = list.user_id AND past.event_at < list.generated_at
+    ANTI JOIN waiting ON waiting.user_id = past.user_id AND waiting.event_day = past.event_day
 ),
 seen_pairs (user_id, item_id) AS ({seen_pairs}),
+perhaps_seen (user_id, item_id) AS (
+    (
+        SELECT user_id, item_id FROM waiting
+        UNION SELECT user_id, item_id FROM marts.interactions SEMI JOIN waiting USING (user_id, event_day)
+    ) EXCEPT FROM seen_pairs
+),
 unreachable AS (
-    SELECT allowed.surface, user_id, count(*) AS count_seen_allowed
-    FROM seen_pairs JOIN allowed USING (item_id) GROUP BY ALL
+    SELECT allowed.surface, user_id, count(*) FILTER (WHERE is_sure) AS count_seen_allowed, count(*) AS count_most_seen
+    FROM (
+        SELECT user_id, item_id, true AS is_sure FROM seen_pairs
+        UNION ALL SELECT user_id, item_id, false FROM perhaps_seen
+    ) JOIN allowed USING (item_id) GROUP BY ALL
 ),
 stock AS (SELECT surface, count(*) AS count_allowed FROM allowed GROUP BY surface),
 entries AS (
-    SELECT surface, user_id, unnest(items).item_id AS item_id FROM {TOP_K.qualified_name}
+    SELECT surface, user_id, lane, unnest(items).item_id AS item_id FROM {TOP_K.qualified_name}
 ),
 flaws AS (
     SELECT
         entries.surface, entries.user_id,
-        count(*) FILTER (WHERE available.item_id IS NULL) AS count_unavailable,
+        count(*) FILTER (
+            WHERE available.item_id IS NULL AND NOT (entries.lane = 'nearline' AND unbuilt.item_id IS NOT NULL)
+        ) AS count_unavailable,
         count(*) FILTER (WHERE seen_pairs.item_id IS NOT NULL) AS count_seen,
         count(*) FILTER (WHERE available.item_id IS NOT NULL AND allowed.item_id IS NULL) AS count_blocked
     FROM entries
     LEFT JOIN available ON available.item_id = entries.item_id
     LEFT JOIN allowed ON allowed.item_id = entries.item_id AND allowed.surface = entries.surface
     LEFT JOIN seen_pairs ON seen_pairs.item_id = entries.item_id AND seen_pairs.user_id = entries.user_id
-    GROUP BY ALL
+    LEFT JOIN unbuilt ON unbuilt.item_id = entries.item_id
+    GROUP BY entries.surface, entries.user_id
+),
+lengths AS (
+    SELECT
+        list.surface, list.user_id,
+        least({promise.top_k}, coalesce(count_allowed, 0) - coalesce({fewest}, 0)) AS count_least,
+        least({promise.top_k}, coalesce(count_allowed, 0) - coalesce(count_seen_allowed, 0)
+            + CASE WHEN list.lane = 'nearline' THEN (SELECT count(*) FROM unbuilt) ELSE 0 END) AS count_most
+    FROM {TOP_K.qualified_name} AS list
+    LEFT JOIN stock ON stock.surface = list.surface
+    LEFT JOIN unreachable ON unreachable.surface = list.surface AND unreachable.user_id = list.user_id
 )
 SELECT
     list.surface, list.user_id, list.model_version, len(items) AS count_items,
-    greatest(
-        least({promise.top_k}, coalesce(count_allowed, 0) - coalesce(count_seen_allowed, 0)), 0
-    ) AS count_expected,
+    greatest(count_least, least(len(items), count_most), 0) AS count_expected,
     len(items) - len(list_distinct(list_transform(items, lambda entry: entry.item_id))) AS count_repeated,
     coalesce(count_unavailable, 0) AS count_unavailable,
     coalesce(count_seen, 0) AS count_seen,
@@ -168,6 +199,5 @@ SELECT
     epoch(expires_at) - epoch(as_of) AS seconds_left
 FROM {TOP_K.qualified_name} AS list
 CROSS JOIN clock
-LEFT JOIN stock ON stock.surface = list.surface
-LEFT JOIN unreachable ON unreachable.surface = list.surface AND unreachable.user_id = list.user_id
+JOIN lengths ON lengths.surface = list.surface AND lengths.user_id = list.user_id
 LEFT JOIN flaws ON flaws.surface = list.surface AND flaws.user_id = list.user_id"""

@@ -93,6 +93,15 @@ LIST = (
     "UPDATE serving.top_k SET items = list_transform(items, lambda entry: struct_update(entry, {})) "
     "WHERE user_id = '{}'"
 )
+NEARLINE = f"""
+UPDATE serving.top_k SET lane = 'nearline' WHERE user_id = '{BOB}';
+INSERT INTO raw.items BY NAME SELECT * REPLACE ('t' AS item_id) FROM raw.items WHERE item_id = 's';
+INSERT INTO raw.events BY NAME SELECT * REPLACE (
+    'w' || item.item_id AS event_id, item.item_id AS item_id, TIMESTAMP '2026-03-04' AS event_at,
+    DATE '2026-03-04' AS event_day
+) FROM raw.events CROSS JOIN (SELECT unnest(['q', 's']) AS item_id) AS item WHERE event_id = 'e3';
+INSERT INTO ops.pending_days VALUES (DATE '2026-03-04', 2);
+"""
 FAULTS = [
     ("raw_events", "INSERT INTO raw.events SELECT * FROM raw.events WHERE event_id = 'e1'",
      {"event_ids_are_unique": 1, "every_file_is_conserved": 1}),
@@ -172,6 +181,17 @@ FAULTS = [
     ("top_k", f"UPDATE serving.top_k SET expires_at = '2026-03-04' WHERE user_id = '{ANN}'",
      {"lists_are_not_expired": 1}),
     ("top_k", "UPDATE serving.top_k SET model_version = ''", {"lists_name_their_model": 2}),
+    # The warehouse has yet to build what the nearline lane knows: that Bob has seen all but r, that t is new.
+    ("top_k", f"{NEARLINE}UPDATE serving.top_k SET items = items[2:] WHERE user_id = '{BOB}'", {}),
+    ("top_k", NEARLINE, {}),
+    ("top_k", f"{NEARLINE}UPDATE serving.top_k SET items = [] WHERE user_id = '{BOB}'",
+     {"every_list_is_complete": 1}),
+    ("top_k", f"{NEARLINE}UPDATE serving.top_k SET items = items[:1] WHERE user_id = '{ANN}'",
+     {"every_list_is_complete": 1}),
+    ("top_k", NEARLINE + LIST.format("item_id := replace(entry.item_id, 'r', 't')", BOB), {}),
+    ("top_k", NEARLINE + LIST.format("item_id := replace(entry.item_id, 's', 't')", ANN),
+     {"items_are_available": 1}),
+    ("top_k", NEARLINE + LIST.format("item_id := replace(entry.item_id, 'q', 'p')", BOB), {"items_are_unseen": 1}),
     # One unseen item is left: a list of one is all that can be promised.
     ("top_k", f"UPDATE marts.items SET available_until = '2026-03-04' WHERE item_id = 's'; "
      f"UPDATE serving.top_k SET items = items[:1] WHERE user_id = '{ANN}'", {}),
