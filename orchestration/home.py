@@ -1,5 +1,6 @@
 """The home folder: everything that must exist before a definition loads or a run starts."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def dagster_config(settings: Settings) -> dict[str, Any]:
 def _write_if_changed(file: Path, text: str) -> None:
     if file.exists() and file.read_text(encoding="utf-8") == text:
         return
-    staging = file.with_suffix(".tmp")
+    # Of this process: a worker and a refresh may prepare a new home folder at once.
+    staging = file.with_suffix(f".{os.getpid()}.tmp")
     staging.write_text(text, encoding="utf-8")
     staging.replace(file)
