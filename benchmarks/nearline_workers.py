@@ -82,9 +82,9 @@ class Worker:
         return float(psutil.Process(self.process.pid).memory_info().rss) / 2**20
 
     def wait_until_warm(self) -> None:
-        """Wait until it leads with a model loaded."""
+        """Wait until it leads, has a model loaded and has read users ahead."""
         deadline = time.monotonic() + _START_S
-        while not (health := self.health()).get("leads") or not health.get("snapshot"):
+        while not (health := self.health()).get("leads") or not health.get("is_warm"):
             self.check(deadline)
             time.sleep(0.2)
 

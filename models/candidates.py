@@ -10,7 +10,7 @@ import numpy as np
 
 from models.exact_products import ExactItems, exact_products, exact_products_at
 from models.fusion import ScoredCandidates, normalise
-from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
+from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, LongArray
 from models.popularity import PopularityRetriever
 from models.retriever import Retriever, VectorRetriever, top_rows
 from models.vector_index import ItemIndex
@@ -74,7 +74,7 @@ class CandidateGenerator:
         A user without a history gets the proposals of popularity only (and the extra items).
         """
         has_history = histories.lengths > 0
-        seen = _seen(histories, len(request.allowed)) if request.exclude_seen else None
+        seen = _Seen(histories, len(request.allowed)) if request.exclude_seen else None
         views = {name: _View(one, histories, self._exact_items(name)) for name, one in self._retrievers.items()}
         proposals = [self._propose(name, view, request, seen, has_history) for name, view in views.items()]
         proposals += [
@@ -93,7 +93,7 @@ class CandidateGenerator:
         name: str,
         view: "_View",
         request: CandidateRequest,
-        seen: BoolArray | None,
+        seen: "_Seen | None",
         has_history: BoolArray,
     ) -> IntArray:
         """Item rows, shape (users, count), padded."""
@@ -107,7 +107,7 @@ class CandidateGenerator:
                 return self._best_of_all(view, request.count, allowed & is_indexed, seen, has_history)
             allowed = (labels >= 0) & request.allowed[np.maximum(labels, 0)]
             # Seen items take up places in the answer, so ask for as many more as anyone has seen.
-            more = 0 if seen is None else int(seen.sum(axis=1).max(initial=0))
+            more = 0 if seen is None else seen.most
             found = self._index.search(
                 name, view.vectors[0], request.count + more, allowed=None if allowed.all() else allowed
             )
@@ -120,7 +120,7 @@ class CandidateGenerator:
         view: "_View",
         count: int,
         allowed: BoolArray,
-        seen: BoolArray | None,
+        seen: "_Seen | None",
         has_history: BoolArray,
     ) -> IntArray:
         """The best rows by dense scores, shape (users, count); without vectors, a score of 0 proposes nothing."""
@@ -130,12 +130,17 @@ class CandidateGenerator:
         rows = np.empty((len(scores), min(count, scores.shape[1])), dtype=np.int32)
         for begin in range(0, len(scores), _USERS_AT_ONCE):
             some = slice(begin, begin + _USERS_AT_ONCE)
-            dense = np.where(allowed, scores[some], np.float32(-np.inf))
-            if seen is not None:
-                dense[seen[some]] = -np.inf
-            if not view.vectors:
-                dense[dense == 0] = -np.inf
-            rows[some] = top_rows(dense, count)
+            own, users, items = scores[some], *_of_block(seen, begin)
+            if view.vectors and allowed.all():
+                # Masked in place and put back: a copy would cost more than all that is done with it.
+                kept = own[users, items]
+                own[users, items] = -np.inf
+                rows[some] = top_rows(own, count)
+                own[users, items] = kept
+                continue
+            among = np.broadcast_to(allowed, own.shape).copy() if view.vectors else (own != 0) & allowed
+            among[users, items] = False
+            rows[some] = top_rows(own, count, among)
         return _masked(rows, has_history)
 
     def _exact_items(self, name: str) -> ExactItems | None:
@@ -149,6 +154,22 @@ class CandidateGenerator:
         if found is None or found.items is not vectors:
             found = self._exact[name] = ExactItems(vectors)
         return found
+
+
+class _Seen:
+    """Items of the users' own histories."""
+
+    def __init__(self, histories: Histories, item_count: int) -> None:
+        self.users, places = np.nonzero(histories.items != PADDING)
+        self.items = histories.items[self.users, places].astype(np.int64)
+        self.mask = np.zeros((histories.count, item_count), dtype=bool)
+        """Shape (users, items)."""
+        self.mask[self.users, self.items] = True
+
+    @property
+    def most(self) -> int:
+        """Most different items that one of the users has seen."""
+        return int(self.mask.sum(axis=1).max(initial=0))
 
 
 class _View:
@@ -202,48 +223,49 @@ class _View:
 
 
 def _best_of_shared(
-    shared: tuple[IntArray, FloatArray], count: int, allowed: BoolArray, seen: BoolArray | None
+    shared: tuple[IntArray, FloatArray], count: int, allowed: BoolArray, seen: _Seen | None
 ) -> IntArray:
     """The best rows of each user where users share their scores, shape (users, count); a score of 0 proposes nothing.
 
     Seen items take up places in the common order, so it is as much longer as anyone has seen.
     """
     row_of_user, scores = shared
-    more = 0 if seen is None else int(seen.sum(axis=1).max(initial=0))
+    more = 0 if seen is None else seen.most
     orders = top_rows(np.where(allowed & (scores != 0), scores, np.float32(-np.inf)), count + more)
     return _first_unseen(orders[row_of_user], seen, min(count, scores.shape[1]))
 
 
-def _seen(histories: Histories, item_count: int) -> BoolArray:
-    seen = np.zeros((histories.count, item_count), dtype=bool)
-    users, places = np.nonzero(histories.items != PADDING)
-    seen[users, histories.items[users, places]] = True
-    return seen
+def _of_block(seen: "_Seen | None", begin: int) -> tuple[LongArray, LongArray]:
+    """Users, counted from `begin`, and items that those of one block have seen."""
+    if seen is None:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    first, last = np.searchsorted(seen.users, [begin, begin + _USERS_AT_ONCE])
+    return seen.users[first:last] - begin, seen.items[first:last]
 
 
 def _masked(rows: IntArray, is_kept: BoolArray) -> IntArray:
     return np.where(is_kept[:, None], rows, np.int32(PADDING))
 
 
-def _first_unseen(rows: IntArray, seen: BoolArray | None, count: int) -> IntArray:
+def _first_unseen(rows: IntArray, seen: _Seen | None, count: int) -> IntArray:
     """The first `count` rows that the user has not seen, in order."""
     if seen is None:
         return rows[:, :count].astype(np.int32)
-    is_kept = (rows != PADDING) & ~np.take_along_axis(seen, np.maximum(rows, 0), axis=1)
+    is_kept = (rows != PADDING) & ~np.take_along_axis(seen.mask, np.maximum(rows, 0), axis=1)
     order = np.argsort(~is_kept, axis=1, kind="stable")[:, :count]
     return np.where(
         np.take_along_axis(is_kept, order, axis=1), np.take_along_axis(rows, order, axis=1), PADDING
     ).astype(np.int32)
 
 
-def _union(proposals: IntArray, allowed: BoolArray, seen: BoolArray | None) -> IntArray:
+def _union(proposals: IntArray, allowed: BoolArray, seen: _Seen | None) -> IntArray:
     """Distinct allowed unseen items of each user, ascending, padded on the right."""
     rows = np.sort(proposals, axis=1)
     safe = np.maximum(rows, 0)
     is_kept = (rows != PADDING) & allowed[safe]
     is_kept[:, 1:] &= rows[:, 1:] != rows[:, :-1]
     if seen is not None:
-        is_kept &= ~np.take_along_axis(seen, safe, axis=1)
+        is_kept &= ~np.take_along_axis(seen.mask, safe, axis=1)
     width = max(int(is_kept.sum(axis=1).max(initial=0)), 1)
     items = np.full((len(rows), width), PADDING, dtype=np.int32)
     users, _ = np.nonzero(is_kept)

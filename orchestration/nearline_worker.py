@@ -98,7 +98,7 @@ class NearlineWorker:
         self._last_error = ""
         self._last_turn = time.monotonic()
         self._renewed_at = 0.0
-        self._reads_ahead = False
+        self._reads_ahead = self._is_warm = False
 
     def run(self, stop: threading.Event, *, until_idle: bool = False, linger_s: float = 0.0) -> bool:
         """Work until told to stop.
@@ -151,6 +151,7 @@ class NearlineWorker:
             "seconds_since_turn": round(age, 1),
             "last_error": self._last_error,
             "hot_users": len(self._watch),
+            "is_warm": self._is_warm,
             "snapshot": self._watch.snapshot,
         }
 
@@ -273,11 +274,13 @@ class NearlineWorker:
     def _warm(self) -> bool:
         """Read users ahead of their events while nothing else is to be done; returns whether there are more."""
         try:
-            return self._watch.warm()
+            has_more = self._watch.warm()
         except _TRANSIENT as error:
             self._metrics.error(error)
             _LOG.warning("users were not read ahead: %s", error)
             return False
+        self._is_warm = not has_more
+        return has_more
 
     def _has_left(self) -> bool:
         self._watch.refresh()
