@@ -6,48 +6,33 @@ Users who were not heard of for longest are forgotten first; what is missing is 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from assets.lake import Lake
+from assets.user_reading import built_until, built_users, events_of_days, everybody
 from assets.warehouse_sql import EVENT_COLUMNS, InteractionRules
 from models.nearline import INTERACTION_COLUMNS, RebuiltDays, Step, UserState, with_days_replaced
 
 USER_BYTES = 1_000
 INTERACTION_BYTES = 160
 EVENT_BYTES = 300
+"""Measured upper bounds of what a user, an interaction and a raw event take in memory."""
 WARM_SHARE = 0.8
 """Share of the budget that is filled ahead of events; the rest is for what these bring."""
 WARM_USERS = 5_000
 """Users who are read at once ahead of their events."""
-"""Measured upper bounds of what a user, an interaction and a raw event take in memory."""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
 _KEYS = ["user_id", "event_day"]
+_NOBODY = pd.DataFrame({"user_id": pd.Series(dtype=object), "segment": pd.Series(dtype=object)})
 NO_DAYS = pd.DataFrame({"user_id": pd.Series(dtype=object), "event_day": pd.Series(dtype="datetime64[us]")})
-_EVENTS = f"""
-SELECT {", ".join(EVENT_COLUMNS)} FROM raw.events SEMI JOIN pairs USING (user_id, event_day)
-WHERE event_day >= ? AND event_day <= ?
-"""
-_MARTS = f"SELECT {', '.join(INTERACTION_COLUMNS)} FROM marts.interactions SEMI JOIN users USING (user_id)"
-# Those who were active last, as many as a budget holds.
-_LATEST = """
-SELECT user_id FROM (
-    SELECT user_id, latest, sum(bytes) OVER (ORDER BY latest DESC, user_id) AS total FROM (
-        SELECT user_id, max(event_at) AS latest, ? + ? * count(*) AS bytes FROM marts.interactions GROUP BY user_id
-    )
-) WHERE total <= ? ORDER BY latest DESC, user_id
-"""
-# Of users with attributes: the others have a list only while an interaction of theirs counts.
-_SEGMENTS = """
-SELECT user_id, segment FROM marts.users SEMI JOIN users USING (user_id) SEMI JOIN raw.users AS r USING (user_id)
-"""
 
 
 @dataclass(frozen=True)
@@ -82,6 +67,10 @@ class UserStates:
         self._users: OrderedDict[str, _User] = OrderedDict()
         self._to_warm: list[str] | None = None
         """Users to be read ahead of their events, the most recent ones last; None: not asked for yet."""
+        self._in_lake: set[str] | None = None
+        """Users of whom the lake knows something and this does not; None: that was not asked for yet."""
+        self._built_until: date | None = None
+        """Last day with events that the warehouse had built at first; of later days hot users lack no event."""
         self.bytes = 0
         """Bytes that the hot users take, as estimated."""
         self.hits = self.misses = 0
@@ -101,6 +90,8 @@ class UserStates:
         missing = sorted(user for user in users if user not in self._users)
         self.misses += len(missing)
         self.hits += len(users) - len(missing)
+        if self._built_until is None:
+            self._built_until = built_until(self._lake, snapshot)
         days = pairs[np.array([not self._has_day(user, day) for user, day in _rows(pairs)], dtype=bool)]
         if len(days) or missing:
             self._read(missing, days, snapshot)
@@ -115,8 +106,10 @@ class UserStates:
             Whether more are to be read.
         """
         if self._to_warm is None:
-            limits = [USER_BYTES, INTERACTION_BYTES, int(WARM_SHARE * self._budget)]
-            self._to_warm = self._lake.frame(_LATEST, limits, snapshot=snapshot)["user_id"].tolist()[::-1]
+            found = everybody(self._lake, snapshot)
+            total = (USER_BYTES + INTERACTION_BYTES * found["interactions"]).cumsum()
+            self._to_warm = found["user_id"][total <= WARM_SHARE * self._budget].tolist()[::-1]
+            self._in_lake = set(found["user_id"]) - set(self._users)
         taken = [self._to_warm.pop() for _ in range(min(WARM_USERS, len(self._to_warm)))]
         missing = [user for user in taken if user not in self._users]
         if missing and self.bytes < WARM_SHARE * self._budget:
@@ -135,7 +128,8 @@ class UserStates:
 
     def events(self, pairs: pd.DataFrame) -> pd.DataFrame:
         """Raw events of hot days."""
-        return _joined([self._users[user].days[day] for user, day in _rows(pairs)], EVENT_COLUMNS)
+        nothing = _empty(EVENT_COLUMNS)
+        return _joined([self._users[user].days.get(day, nothing) for user, day in _rows(pairs)], EVENT_COLUMNS)
 
     def put(self, step: Step, pairs: pd.DataFrame, events: pd.DataFrame) -> None:
         """Take over what a committed step made.
@@ -154,32 +148,49 @@ class UserStates:
     def shrink(self) -> None:
         """Forget users until the budget holds, those whose last batch is longest ago first."""
         while self.bytes > self._budget and self._users:
-            _, oldest = self._users.popitem(last=False)
+            user, oldest = self._users.popitem(last=False)
             self.bytes -= oldest.bytes
+            self._not_hot(user)
 
     def forget(self, user_ids: Collection[str] | None = None) -> None:
         """Drop users, or all, because someone else changed what the lake says of them."""
         if user_ids is None:
-            self._to_warm = None
+            self._to_warm = self._in_lake = self._built_until = None
         for user in list(self._users) if user_ids is None else user_ids:
             hot = self._users.pop(user, None)
             self.bytes -= hot.bytes if hot else 0
+            self._not_hot(user)
+
+    def _not_hot(self, user: str) -> None:
+        if self._in_lake is not None:
+            self._in_lake.add(user)
 
     def _read(self, missing: list[str], days: pd.DataFrame, snapshot: int) -> None:
         """Make users hot who are not, and days of users."""
+        if self._in_lake is not None:
+            strangers = [user for user in missing if user not in self._in_lake]
+            self._add_missing(strangers, _joined([], INTERACTION_COLUMNS), _NOBODY)
+            missing = [user for user in missing if user in self._in_lake]
+            days = days[~days["user_id"].isin(strangers)]
+            if not missing and not len(days):
+                return
         with self._lake.connect(snapshot=snapshot) as connection:
             pending = connection.execute("SELECT event_day FROM ops.pending_days").df()["event_day"]
             of_missing = pd.MultiIndex.from_product([missing, pending], names=_KEYS).to_frame(index=False)
             wanted = pd.concat([days.astype({"event_day": "datetime64[us]"}), of_missing]).drop_duplicates()
-            events = _events(connection, wanted)
-            marts, known = _marts(connection, missing)
+            events = events_of_days(connection, wanted)
+            marts, known = built_users(connection, missing)
         rebuilt = self._rules.interactions(events[events["user_id"].isin(missing)])
         interactions = with_days_replaced(marts, RebuiltDays(wanted, rebuilt, {}))
         self._add_missing(missing, interactions, known)
         self._add_days(wanted, events)
+        if self._in_lake is not None:
+            self._in_lake.difference_update(missing)
 
     def _has_day(self, user: str, day: Any) -> bool:
-        return user in self._users and day in self._users[user].days
+        """Whether nothing of a day is to be read for a user who is hot, or will be together with the pending days."""
+        assert self._built_until is not None
+        return day > self._built_until or (user in self._users and day in self._users[user].days)
 
     def _add_missing(self, missing: list[str], interactions: pd.DataFrame, known: pd.DataFrame) -> None:
         by_user = dict(_by_user(interactions))
@@ -209,23 +220,6 @@ class UserStates:
         self._users[user] = hot
         self._users.move_to_end(user)
         self.bytes += hot.bytes - old.bytes
-
-
-def _events(connection: duckdb.DuckDBPyConnection, pairs: pd.DataFrame) -> pd.DataFrame:
-    if not len(pairs):
-        return _joined([], EVENT_COLUMNS)
-    connection.register("pairs", pairs.assign(event_day=pairs["event_day"].dt.date))
-    days = [pairs["event_day"].min().date(), pairs["event_day"].max().date()]
-    found = connection.execute(_EVENTS, days).df()
-    connection.unregister("pairs")
-    return found
-
-
-def _marts(connection: duckdb.DuckDBPyConnection, user_ids: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    connection.register("users", pd.DataFrame({"user_id": pd.Series(user_ids, dtype=object)}))
-    marts, known = connection.execute(_MARTS).df(), connection.execute(_SEGMENTS).df()
-    connection.unregister("users")
-    return marts, known
 
 
 def _rows(pairs: pd.DataFrame) -> Iterator[tuple[str, Any]]:

@@ -173,24 +173,7 @@ class NearlineWorker:
                 raise
             return False
         _LOG.info("leading: %s", self._leadership.term)
-        self._begin_warm()
         return True
-
-    def _begin_warm(self) -> None:
-        """Load, and read users ahead, before the first batch; where events wait already they come first."""
-        if not self._reads_ahead:
-            return
-        try:
-            if any(source.backlog() for source in self._sources):
-                return
-            self._watch.refresh()
-        except _TRANSIENT as error:
-            self._note(error)
-            return
-        while self._warm():
-            self._last_turn = time.monotonic()
-        # What stays for long is not looked at by every full collection.
-        gc.freeze()
 
     def _turn(self, stop: threading.Event) -> bool:
         """One batch of each source; returns whether anything was done."""
@@ -279,7 +262,10 @@ class NearlineWorker:
             self._metrics.error(error)
             _LOG.warning("users were not read ahead: %s", error)
             return False
-        self._is_warm = not has_more
+        if not has_more and self._watch.snapshot and not self._is_warm:
+            self._is_warm = True
+            # What stays for long is not looked at by every full collection of garbage.
+            gc.freeze()
         return has_more
 
     def _has_left(self) -> bool:

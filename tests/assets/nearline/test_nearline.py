@@ -155,11 +155,13 @@ def test_users_read_ahead_are_as_if_read_when_needed(market: Any) -> None:
     watch.refresh()
     while watch.warm():
         pass
-    active = market.lake.frame("SELECT count(DISTINCT user_id) AS n FROM marts.interactions")["n"].iloc[0]
-    assert len(watch.states) == active
+    known = market.lake.frame("SELECT user_id FROM raw.users UNION SELECT user_id FROM raw.events")["user_id"]
+    assert set(watch.states._users) == set(known)
     assert watch.states.misses == 0
     _process(market, watch, market.delivery("a.csv", AWKWARD[3:6]))
     assert watch.states.misses == 0
+    _process(market, watch, market.delivery("b.csv", AWKWARD[6:]))
+    assert watch.states.misses == 1  # a stranger, of whom there is nothing to read
     ahead = market.lists()
     unaware = _watch(market)
     unaware.refresh()
