@@ -23,7 +23,7 @@ USER_BYTES = 1_000
 INTERACTION_BYTES = 160
 EVENT_BYTES = 300
 """Measured upper bounds of what a user, an interaction and a raw event take in memory."""
-WARM_SHARE = 0.8
+WARM_SHARE = 0.9
 """Share of the budget that is filled ahead of events; the rest is for what these bring."""
 WARM_USERS = 5_000
 """Users who are read at once ahead of their events."""

@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     lock_timeout_s: float = Field(120.0, gt=0, description="How long a writer waits for the lake's lock.")
     memory_limit: str = Field("2GB", description="Memory of one DuckDB connection; beyond it, it spills to disk.")
     nearline_memory_mb: int = Field(
-        1_024, ge=1, description="Memory for what the nearline worker keeps of users, in MiB."
+        2_048, ge=1, description="Memory for what the nearline worker keeps of users, in MiB."
     )
     nearline_max_rows: int = Field(5_000, ge=1, description="Most rows of a stream that one nearline batch takes.")
     nearline_max_file_mb: int = Field(
