@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue, asset_check
 
@@ -120,6 +121,17 @@ def lists_follow_events_in_time(lake: LakeResource, domain: DomainResource) -> A
 def forget_freshness(connection: duckdb.DuckDBPyConnection, before: datetime) -> None:
     """Drop the rows of lists that were committed before a moment; inside a transaction."""
     connection.execute("DELETE FROM ops.list_freshness WHERE committed_at < ?", [before])
+
+
+def by_user(events: pd.DataFrame) -> pd.DataFrame:
+    """`user_id, events, event_at, arrived_at` of new events by user: how many, the latest, and the first to arrive."""
+    users, places = np.unique(events["user_id"].to_numpy(dtype=object).astype(str), return_inverse=True)
+    latest = np.full(len(users), np.datetime64("1678-01-01", "us"))
+    first = np.full(len(users), np.datetime64("2262-01-01", "us"))
+    np.maximum.at(latest, places, events["event_at"].to_numpy(dtype="datetime64[us]"))
+    np.minimum.at(first, places, events["arrived_at"].to_numpy(dtype="datetime64[us]"))
+    counts = np.bincount(places, minlength=len(users))
+    return pd.DataFrame({"user_id": users.astype(object), "events": counts, "event_at": latest, "arrived_at": first})
 
 
 def oldest_kept(now: datetime, kept: timedelta) -> datetime:

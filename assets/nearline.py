@@ -18,7 +18,7 @@ from assets.features import HISTORY_LENGTH
 from assets.ingest_commit import StagedFile
 from assets.lake import Lake
 from assets.list_blocks import write_list_block
-from assets.list_freshness import oldest_kept
+from assets.list_freshness import by_user, oldest_kept
 from assets.list_guard import strike
 from assets.model_inputs import seconds
 from assets.nearline_commit import NewLists, RowCounts, StagedDelivery, commit_batch, list_files
@@ -241,10 +241,8 @@ class NearlineLane:
             return None
         made = loaded.server.list_facts(input_snapshot=self._watch.snapshot, as_of=as_of, lane="nearline")
         files = list_files(folder) if any(folder.glob("*.parquet")) else None
-        by_user = touched.events.groupby("user_id", as_index=False)
-        freshness = by_user.agg(
-            events=("event_id", "size"), event_at=("event_at", "max"), arrived_at=("arrived_at", "min")
-        ).assign(surface=made.surface, source=delivery.source if delivery else "renewal")
+        source = delivery.source if delivery else "renewal"
+        freshness = by_user(touched.events).assign(surface=made.surface, source=source)
         return NewLists(made, files, touched.user_ids, freshness)
 
     def _remember(self, touched: _Touched, steps: list["_Done"], snapshot: int, as_of: datetime) -> None:

@@ -59,7 +59,9 @@ class ItemIndex:
         self._indexes: dict[str, Any] = {}
         self._probes: dict[str, int] = {}
         self._item_ids: ObjectArray = np.empty(0, dtype=object)
-        """Item id of each label; None where the item was removed."""
+        """Item id of each label; None where the item was removed. Replaced, never changed in place."""
+        self._rows: tuple[ObjectArray, ObjectArray, IntArray] | None = None
+        """The last answer of `catalogue_rows` and the two arrays that it is for."""
 
     @classmethod
     def build(
@@ -128,9 +130,13 @@ class ItemIndex:
 
     def catalogue_rows(self, item_ids: ObjectArray) -> IntArray:
         """Row in `item_ids` of each label, -1 for an item that is not among them; shape (labels,)."""
-        if len(item_ids) == len(self._item_ids) and bool(np.all(item_ids == self._item_ids)):
-            return np.arange(len(item_ids), dtype=np.int32)
-        return np.asarray(pd.Index(item_ids).get_indexer(pd.Index(self._item_ids)), dtype=np.int32)
+        if self._rows is None or self._rows[0] is not item_ids or self._rows[1] is not self._item_ids:
+            if len(item_ids) == len(self._item_ids) and bool(np.all(item_ids == self._item_ids)):
+                rows = np.arange(len(item_ids), dtype=np.int32)
+            else:
+                rows = np.asarray(pd.Index(item_ids).get_indexer(pd.Index(self._item_ids)), dtype=np.int32)
+            self._rows = (item_ids, self._item_ids, rows)
+        return self._rows[2]
 
     def search(self, name: str, queries: FloatArray, count: int, *, allowed: BoolArray | None = None) -> LongArray:
         """Labels of the nearest items for each query, best first, padded with -1.

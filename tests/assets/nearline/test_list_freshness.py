@@ -10,7 +10,7 @@ from dagster import AssetCheckResult, AssetCheckSeverity
 
 from assets.domain import Domain
 from assets.lake import Lake, append_frame
-from assets.list_freshness import forget_freshness, freshness_result, list_freshness, oldest_kept
+from assets.list_freshness import by_user, forget_freshness, freshness_result, list_freshness, oldest_kept
 from models.errors import ConfigurationError
 from models.schema import LIST_FRESHNESS
 
@@ -93,3 +93,14 @@ def test_rows_are_forgotten_a_whole_hour_at_a_time(lake: Lake) -> None:
 def test_a_domain_that_fails_before_it_warns_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="freshness_fail_seconds"):
         Domain("shop", {"view": 1.0}, freshness_warn_seconds=5, freshness_fail_seconds=4)
+
+
+def test_new_events_are_summed_up_by_user() -> None:
+    at = pd.to_datetime(["2026-01-02", "2026-01-04", "2026-01-03"])
+    events = pd.DataFrame({"user_id": ["b", "a", "b"], "event_at": at, "arrived_at": at[::-1]})
+    found = by_user(events)
+    expected = events.groupby("user_id", as_index=False).agg(
+        events=("event_at", "size"), event_at=("event_at", "max"), arrived_at=("arrived_at", "min")
+    )
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    assert not len(by_user(events.iloc[:0]))
