@@ -44,6 +44,12 @@ class NearlineMetrics:
         self._mirror = Gauge("freshet_nearline_mirror_snapshot", "Snapshot that the mirror has.", registry=registry)
         self._snapshot = Gauge("freshet_nearline_snapshot", "Last lake snapshot written.", registry=registry)
 
+    def held(self, hot_bytes: int, hot_users: int, left: int) -> None:
+        """What the worker holds: of hot users, and users whose lists are left to it."""
+        self.hot_bytes.set(hot_bytes)
+        self.hot_users.set(hot_users)
+        self.left.set(left)
+
     def batch(self, report: BatchReport, seconds: float) -> None:
         """Count a committed batch."""
         counts = report.counts

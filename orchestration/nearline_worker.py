@@ -116,7 +116,6 @@ class NearlineWorker:
             SourceUnavailableError: with `until_idle`, a source does not answer at the start; else it is tried again.
         """
         busy_at = time.monotonic()
-        # A worker that ends soon would read for nothing.
         self._reads_ahead = not until_idle
         with self._leadership:
             try:
@@ -264,8 +263,7 @@ class NearlineWorker:
             return False
         if not has_more and self._watch.snapshot and not self._is_warm:
             self._is_warm = True
-            # What stays for long is not looked at by every full collection of garbage.
-            gc.freeze()
+            gc.freeze()  # what stays for long is not looked at by every full collection
         return has_more
 
     def _has_left(self) -> bool:
@@ -275,9 +273,7 @@ class NearlineWorker:
     def _committed(self, report: BatchReport, seconds: float) -> None:
         self._upkeep.count(report.snapshot)
         self._metrics.batch(report, seconds)
-        self._metrics.hot_bytes.set(self._watch.hot_bytes)
-        self._metrics.hot_users.set(len(self._watch))
-        self._metrics.left.set(self._watch.left)
+        self._metrics.held(self._watch.hot_bytes, len(self._watch), self._watch.left)
         self._report(report)
 
     def _failed(self, error: Exception, progress: _Progress, stop: threading.Event) -> None:
