@@ -41,7 +41,7 @@ class Worker:
     stream: str
     redis_url: str
     log: Path
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=lambda: free_port())
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -132,7 +132,8 @@ def tables(settings: Settings) -> dict[str, str]:
     return {name: lake.fingerprint(name, exclude=(*BOOKKEEPING, *own)) for name, own in COMPARED.items()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
