@@ -31,7 +31,7 @@ up: $(VENV)/.runtime ## Start the Dagster and MLflow user interfaces; Ctrl-C sto
 	$(BIN)/freshet up --home $(HOME_DIR) $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, layers and SQL
 	$(BIN)/ruff check .
