@@ -1,14 +1,19 @@
 """Fixtures that more than one folder of tests needs."""
 
+import itertools
 import os
 import socket
-from collections.abc import Generator
+import threading
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from assets.lake import Lake
 
+POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 _ROOT = Path(__file__).parents[1]
 _SERVICES = {"integration": ("PostgreSQL", 5432), "redis": ("Redis", 6379)}
 """Service that tests with a marker need, and its port on this machine."""
@@ -62,6 +67,55 @@ def lake(tmp_path: Path) -> Lake:
     made = Lake(f"sqlite:{folder / 'catalogue.sqlite'}", folder / "data", folder / "write.lock", lock_timeout_s=5)
     made.create_tables()
     return made
+
+
+@pytest.fixture(scope="module")
+def new_database() -> Iterator[Callable[[str], str]]:
+    """Makes an empty PostgreSQL database for a purpose and answers its name; all are dropped at the end."""
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(f"{POSTGRES}/postgres", connect_timeout=2)
+    except psycopg2.OperationalError:
+        pytest.skip(f"no PostgreSQL answers at {POSTGRES}")
+    connection.autocommit = True
+    made: list[str] = []
+    with connection.cursor() as cursor:
+
+        def make(purpose: str) -> str:
+            made.append(f"freshet_test_{purpose}_{uuid.uuid4().hex[:8]}")
+            cursor.execute(f"CREATE DATABASE {made[-1]}")
+            return made[-1]
+
+        yield make
+        for name in made:
+            cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def repeating() -> Callable[[Callable[[int], None]], AbstractContextManager[None]]:
+    """Has another thread call something with 0, 1, 2 and so on for as long as a block lasts."""
+    return _repeating
+
+
+@contextmanager
+def _repeating(work: Callable[[int], None]) -> Iterator[None]:
+    ended = threading.Event()
+
+    def run() -> None:
+        for number in itertools.count():
+            if ended.is_set():
+                return
+            work(number)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -100,10 +98,17 @@ def test_a_rejected_file_is_set_aside_with_the_reason(zone: LandingZone) -> None
     assert moved.with_name("a.csv.reason.txt").read_text() == "a.csv: damaged\n"
 
 
-def test_what_others_remove_meanwhile_is_not_found(zone: LandingZone) -> None:
+def test_what_others_remove_meanwhile_is_not_found(zone: LandingZone, repeating: Any) -> None:
     put(zone, "kept.csv")
     (zone.folder / "users" / "nowhere.csv").symlink_to(zone.folder / "gone.csv")
-    with removing(zone):
+
+    def come_and_go(_: int) -> None:
+        for name in ("one/a.csv", "one/b.csv", "two/c.csv"):
+            put(zone, name)
+        for name in ("one", "two"):
+            shutil.rmtree(zone.folder / "users" / name)
+
+    with repeating(come_and_go):
         for _ in range(100):
             assert "kept.csv" in [file.path.name for file in zone.found("users")]
     assert [file.path.name for file in zone.found("users")] == ["kept.csv"]
@@ -114,24 +119,3 @@ def test_a_file_that_is_gone_is_not_rejected(zone: LandingZone) -> None:
     path.unlink()
     assert zone.reject("users", path, UnreadableFileError("a.csv: damaged")) is None
     assert [file for file in (zone.folder / "rejected").rglob("*") if file.is_file()] == []
-
-
-@contextmanager
-def removing(zone: LandingZone) -> Iterator[None]:
-    """Another thread puts files into folders and removes both, again and again."""
-    ended = threading.Event()
-
-    def come_and_go() -> None:
-        while not ended.is_set():
-            for name in ("one/a.csv", "one/b.csv", "two/c.csv"):
-                put(zone, name)
-            for name in ("one", "two"):
-                shutil.rmtree(zone.folder / "users" / name)
-
-    thread = threading.Thread(target=come_and_go)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

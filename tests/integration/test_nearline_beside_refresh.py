@@ -1,21 +1,17 @@
 """A worker and refreshes as processes on one home folder with PostgreSQL as catalogue, from an empty lake on."""
 
-import itertools
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
-import psycopg2
 import pytest
 
 from assets.lake import Lake
@@ -27,7 +23,6 @@ from orchestration.settings import Settings, load_settings, write_home_file
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3_600)]
 
-SERVER = "postgresql://postgres@127.0.0.1:5432"
 LONGEST_S = 1_500.0
 KEY = "freshet-demo-key"
 USERS, ITEMS, DAYS = 40, 50, 4
@@ -54,19 +49,9 @@ evaluations = 3
 
 
 @pytest.fixture(scope="module")
-def catalogue() -> Iterator[str]:
+def catalogue(new_database: Callable[[str], str]) -> str:
     """A database of its own, dropped at the end."""
-    try:
-        connection = psycopg2.connect(f"{SERVER}/postgres", connect_timeout=2)
-    except psycopg2.OperationalError:
-        pytest.skip(f"no PostgreSQL answers at {SERVER}")
-    connection.autocommit = True
-    name = f"freshet_test_beside_{uuid.uuid4().hex[:8]}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-        yield f"postgres:dbname={name} host=127.0.0.1 user=postgres"
-        cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    connection.close()
+    return f"postgres:dbname={new_database('beside')} host=127.0.0.1 user=postgres"
 
 
 @dataclass
@@ -93,24 +78,10 @@ class Home:
         unfinished.replace(file)
         self.landed += [(pseudonymise(user, KEY), at) for user in users]
 
-    @contextmanager
-    def events_keep_coming(self, first: int) -> Iterator[None]:
-        """Lands a file three times a second."""
-        ended = threading.Event()
-
-        def keep_landing() -> None:
-            for number in itertools.count(first):
-                if ended.wait(0.3):
-                    return
-                self.land(number)
-
-        thread = threading.Thread(target=keep_landing)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    def land_soon(self, number: int) -> None:
+        """The same after a while, so that some three files a second come when it is repeated."""
+        time.sleep(0.3)
+        self.land(1 + number)
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
         """Start a command of Freshet; what it says goes to a file."""
@@ -147,12 +118,12 @@ def home(catalogue: str, tmp_path: Path) -> Home:
     return Home(settings, [orjson.loads(line)["item_id"] for line in items.read_text().splitlines()])
 
 
-def test_a_worker_and_refreshes_at_once_lose_and_repeat_nothing(home: Home) -> None:
+def test_a_worker_and_refreshes_at_once_lose_and_repeat_nothing(home: Home, repeating: Any) -> None:
     home.land(0)
     worker = home.start("nearline", "--port", "0")
     try:
         assert home.start("run").wait(LONGEST_S) == 0, home.said("run")
-        with home.events_keep_coming(1):
+        with repeating(home.land_soon):
             assert home.start("run").wait(LONGEST_S) == 0, home.said("run")
         _wait(lambda: len(home.taken_in()) >= len(home.landed), home)
         _wait(lambda: _users(home) <= set(home.lake.frame("SELECT user_id FROM serving.top_k")["user_id"]), home)

@@ -8,7 +8,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,30 +31,10 @@ SERVER = "postgresql://postgres@127.0.0.1:5432"
 START_SECONDS = 240
 
 
-def server_answers() -> bool:
-    try:
-        psycopg2.connect(f"{SERVER}/postgres", connect_timeout=2).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
-
-
 @pytest.fixture(scope="module")
-def databases() -> Iterator[dict[str, str]]:
+def databases(new_database: Callable[[str], str]) -> dict[str, str]:
     """A database for each role, dropped at the end."""
-    if not server_answers():
-        pytest.skip(f"no PostgreSQL answers at {SERVER}")
-    suffix = uuid.uuid4().hex[:8]
-    names = {role: f"freshet_test_{role}_{suffix}" for role in ("dagster", "mlflow", "lake", "writers")}
-    connection = psycopg2.connect(f"{SERVER}/postgres")
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        for name in names.values():
-            cursor.execute(f"CREATE DATABASE {name}")
-        yield names
-        for name in names.values():
-            cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    connection.close()
+    return {role: new_database(role) for role in ("dagster", "mlflow", "lake", "writers")}
 
 
 def free_port() -> int:

@@ -1,8 +1,8 @@
 import os
-import threading
 import time
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SensorResult, SkipReason, build_sensor_context
 from dagster._core.test_utils import create_run_for_test
@@ -61,25 +61,18 @@ def test_the_cursor_follows_names_sizes_and_times(tmp_path: Path) -> None:
     assert landing_listing(tmp_path).cursor == cursors[-1]
 
 
-def test_files_may_go_while_they_are_listed(tmp_path: Path) -> None:
+def test_files_may_go_while_they_are_listed(tmp_path: Path, repeating: Any) -> None:
     _land(tmp_path, "kept.csv", "a")
     cursor = landing_listing(tmp_path).cursor
-    ended = threading.Event()
 
-    def come_and_go() -> None:
-        while not ended.is_set():
-            for number in range(20):
-                _land(tmp_path, f"{number}.csv", "a")
-            for number in range(20):
-                (tmp_path / "events" / f"{number}.csv").unlink()
+    def come_and_go(_: int) -> None:
+        for number in range(20):
+            _land(tmp_path, f"{number}.csv", "a")
+        for number in range(20):
+            (tmp_path / "events" / f"{number}.csv").unlink()
 
-    thread = threading.Thread(target=come_and_go)
-    thread.start()
-    try:
+    with repeating(come_and_go):
         listings = [landing_listing(tmp_path) for _ in range(200)]
-    finally:
-        ended.set()
-        thread.join()
     assert all("events/kept.csv" in listing.names for listing in listings)
     assert landing_listing(tmp_path).cursor == cursor
 

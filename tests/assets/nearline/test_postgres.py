@@ -1,7 +1,6 @@
 """With PostgreSQL as catalogue: batch and nearline at the same time, and a connection that is cut."""
 
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -15,19 +14,9 @@ ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
+def database(new_database: Callable[[str], str]) -> str:
     """A database of its own, dropped at the end."""
-    try:
-        connection = psycopg2.connect(f"{SERVER}/postgres", connect_timeout=2)
-    except psycopg2.OperationalError:
-        pytest.skip(f"no PostgreSQL answers at {SERVER}")
-    connection.autocommit = True
-    name = f"freshet_test_nearline_{uuid.uuid4().hex[:8]}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-        yield name
-        cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    connection.close()
+    return new_database("nearline")
 
 
 @pytest.fixture(scope="module")
