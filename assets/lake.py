@@ -137,9 +137,13 @@ class Lake:
         self.write(create, message="create tables")
 
     def frame(self, sql: str, parameters: Sequence[Any] | None = None, *, snapshot: int | None = None) -> pd.DataFrame:
-        """Result of a query as a frame."""
-        with self.connect(snapshot=snapshot) as connection:
-            return connection.execute(sql, parameters or []).df()
+        """Result of a query as a frame; asked again where a commit locks the catalogue meanwhile."""
+
+        def read() -> pd.DataFrame:
+            with self.connect(snapshot=snapshot) as connection:
+                return connection.execute(sql, parameters or []).df()
+
+        return patient(0.05, longest_s=1)(read)
 
     def replace_table(self, table: Table, frame: pd.DataFrame, *, message: str = "") -> int:
         """Replace all rows of a table in one transaction and return the snapshot.

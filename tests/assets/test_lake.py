@@ -1,4 +1,6 @@
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from assets.lake import Lake
 from models.errors import LakeError, LakeLockedError
 from models.schema import ITEM_TEXTS, TABLES
 
+ASKED: list[int] = []
 TEXTS = pd.DataFrame({"item_id": ["a", "b"], "text": ["tea", "cup"], "text_hash": ["1", "2"]})
 
 
@@ -135,3 +138,24 @@ def test_a_moved_home_folder_names_both_places(lake: Lake, tmp_path: Path) -> No
     moved = replace(lake, data_path=tmp_path / "elsewhere")
     with pytest.raises(LakeError, match=rf"made for data in {lake.data_path}, not in .*elsewhere; .*FRESHET_DATA_PATH"):
         moved.current_snapshot()
+
+
+class BusyAtFirst(Lake):
+    """A lake whose first query meets a commit, as SQLite tells it at once where waiting would be a deadlock."""
+
+    @contextmanager
+    def connect(self, *, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        with super().connect(snapshot=snapshot) as connection:
+            if not ASKED:
+                ASKED.append(1)
+                raise duckdb.Error('Failed to prepare query "SELECT table_id": database is locked')
+            yield connection
+
+
+def test_a_query_that_meets_a_commit_is_asked_again(lake: Lake) -> None:
+    ASKED.clear()
+    busy = BusyAtFirst(lake.catalogue, lake.data_path, lake.lock_path)
+    assert busy.frame("SELECT count(*) AS n FROM raw.events")["n"].item() == 0
+    assert ASKED == [1]
+    with pytest.raises(duckdb.Error, match="does not exist"):
+        busy.frame("FROM raw.nothing")
