@@ -63,10 +63,15 @@ class CandidateGenerator:
         self._index = index
         self._exact: dict[str, ExactItems] = {} if exact is None else exact
         self._label_rows: IntArray | None = None
+        self._is_indexed: BoolArray = np.zeros(0, dtype=bool)
+        """Items of the catalogue that the index has, shape (items,)."""
 
     def bind(self, item_ids: np.ndarray[tuple[int], np.dtype[np.object_]]) -> None:
         """Translate labels of the index to rows of the catalogue with these ids."""
-        self._label_rows = None if self._index is None else self._index.catalogue_rows(item_ids)
+        if self._index is not None:
+            self._label_rows = self._index.catalogue_rows(item_ids)
+            self._is_indexed = np.zeros(len(item_ids), dtype=bool)
+            self._is_indexed[self._label_rows[self._label_rows >= 0]] = True
 
     def score(self, histories: Histories, request: CandidateRequest) -> ScoredCandidates:
         """Normalised scores of the union of all proposals, for one batch of users.
@@ -97,14 +102,11 @@ class CandidateGenerator:
         has_history: BoolArray,
     ) -> IntArray:
         """Item rows, shape (users, count), padded."""
-        allowed = request.allowed
         if self._index is not None and self._label_rows is not None and name in self._index.names and view.vectors:
             labels = self._label_rows
             if self._index.is_exact(name) and view.is_dense:
                 # The search would make the very products that the scores of the candidates are read from.
-                is_indexed = np.zeros(len(allowed), dtype=bool)
-                is_indexed[labels[labels >= 0]] = True
-                return self._best_of_all(view, request.count, allowed & is_indexed, seen, has_history)
+                return self._best_of_all(view, request.count, request.allowed & self._is_indexed, seen, has_history)
             allowed = (labels >= 0) & request.allowed[np.maximum(labels, 0)]
             # Seen items take up places in the answer, so ask for as many more as anyone has seen.
             more = 0 if seen is None else seen.most
@@ -113,7 +115,7 @@ class CandidateGenerator:
             )
             rows = np.where(found >= 0, labels[np.maximum(found, 0)], PADDING)
             return _masked(_first_unseen(rows, seen, request.count), has_history)
-        return self._best_of_all(view, request.count, allowed, seen, has_history)
+        return self._best_of_all(view, request.count, request.allowed, seen, has_history)
 
     def _best_of_all(
         self,
@@ -162,9 +164,8 @@ class _Seen:
     def __init__(self, histories: Histories, item_count: int) -> None:
         self.users, places = np.nonzero(histories.items != PADDING)
         self.items = histories.items[self.users, places].astype(np.int64)
-        self.mask = np.zeros((histories.count, item_count), dtype=bool)
+        self.mask = histories.seen(item_count)
         """Shape (users, items)."""
-        self.mask[self.users, self.items] = True
 
     @property
     def most(self) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.catalogue import Catalogue
-from models.interactions import PADDING, BoolArray, IntArray
+from models.interactions import PADDING, IntArray
 from models.pipeline import rank_users
 from models.ranking_sample import moment_of
 from models.recommender import Recommender
@@ -56,14 +56,7 @@ def rank_alone(
         histories = holdout.history.histories(holdout.user_rows[begin : begin + size], length=SEEN_LENGTH)
         excluded = np.broadcast_to(~available, (histories.count, catalogue.count))
         if exclude_seen:
-            excluded = excluded | _seen(histories.items, catalogue.count)
+            excluded = excluded | histories.seen(catalogue.count)
         scores = np.where(excluded, np.float32(-np.inf), retriever.score(histories))
         parts.append(top_rows(scores, top_k))
     return np.concatenate(parts)
-
-
-def _seen(items: IntArray, item_count: int) -> BoolArray:
-    seen = np.zeros((len(items), item_count), dtype=bool)
-    users, places = np.nonzero(items != PADDING)
-    seen[users, items[users, places]] = True
-    return seen

@@ -48,6 +48,13 @@ class Histories:
         """Number of interactions of each user, shape (users,)."""
         return np.asarray((self.items != PADDING).sum(axis=1), dtype=np.int64)
 
+    def seen(self, item_count: int) -> BoolArray:
+        """Which items are in each user's history, shape (users, items)."""
+        seen = np.zeros((self.count, item_count), dtype=bool)
+        users, places = np.nonzero(self.items != PADDING)
+        seen[users, self.items[users, places]] = True
+        return seen
+
     def last(self, length: int) -> "Histories":
         """The same users with at most their `length` latest interactions."""
         return Histories(self.items[:, -length:], self.weights[:, -length:], self.event_ats[:, -length:], self.segments)

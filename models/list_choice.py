@@ -137,9 +137,9 @@ class ListChooser:
 
 def _best_first(scored: Scored, user: int) -> IntArray:
     """All columns of one user's candidates; ties go to the lower column."""
-    order = np.argsort(-scored.scores[user], kind="stable")
-    columns: IntArray = order[scored.candidates.items[user][order] != PADDING].astype(np.int32)
-    return columns
+    scores = scored.scores[user : user + 1]
+    order = top_rows(scores, scores.shape[1])[0]
+    return np.asarray(order[order != PADDING], dtype=np.int32)
 
 
 def _taken(values: IntArray, columns: IntArray) -> IntArray:

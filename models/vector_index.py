@@ -16,13 +16,12 @@ import orjson
 import pandas as pd
 
 from models.errors import ConfigurationError, DataError, NotFittedError
-from models.exact_products import exact_products
+from models.exact_search import search_exactly
 from models.faiss_backend import faiss
 from models.interactions import PADDING, BoolArray, FloatArray, IntArray, LongArray, ObjectArray
-from models.retriever import in_blocks, top_rows
+from models.retriever import in_blocks
 
 FACTS_FILE = "index.json"
-USERS_AT_ONCE = 256
 RECALL_SLACK = 0.05
 """How far recall may fall below its target before an index is built anew."""
 
@@ -264,28 +263,10 @@ class ItemIndex:
         if not size or not len(queries):
             return np.full((len(queries), size), PADDING, dtype=np.int64)
         if not probes:
-            return _search_exactly(index, queries, size, allowed)
+            return search_exactly(index, queries, size, allowed)
         chosen = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         settings = faiss.SearchParametersIVF(nprobe=probes, sel=chosen)
         return in_blocks(lambda block: index.search(block, size, params=settings)[1], queries).astype(np.int64)
-
-
-def _search_exactly(index: Any, queries: FloatArray, count: int, allowed: BoolArray | None) -> LongArray:
-    """Exact search over the vectors that FAISS stores, with the same bits in every batch.
-
-    Measured on 12,101 vectors of 384 dimensions, 256 queries, one core: 0.08 s for the products, against 0.14 s by the
-    search of the flat index itself. Ties go to the item that was added first.
-    """
-    vectors = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
-    labels = faiss.vector_to_array(index.id_map)
-    parts = []
-    for begin in range(0, len(queries), USERS_AT_ONCE):
-        scores = exact_products(queries[begin : begin + USERS_AT_ONCE], vectors.reshape(index.ntotal, index.d))
-        if allowed is not None:
-            scores[:, ~allowed[labels]] = -np.inf
-        places = top_rows(scores, count)
-        parts.append(np.where(places == PADDING, PADDING, labels[np.maximum(places, 0)]))
-    return np.concatenate(parts).astype(np.int64)
 
 
 def _checked(name: str, vectors: FloatArray, count: int) -> FloatArray:
