@@ -182,15 +182,14 @@ class NearlineWorker:
                 return True
             did |= self._attempt(source, stop)
         self._keep_up(is_idle=not did)
-        if not did and self._reads_ahead:
-            did = self._warm()
         if did or self._leadership.term is None:
             return True
         now = time.monotonic()
         if now - self._renewed_at >= RENEW_EVERY_S:
             self._renewed_at = now
-            return self._guarded(None, None, stop)
-        return False
+            if self._guarded(None, None, stop):
+                return True
+        return self._reads_ahead and self._warm()
 
     def _attempt(self, source: EventSource, stop: threading.Event) -> bool:
         progress = self._progress[source.name]
