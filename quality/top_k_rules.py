@@ -86,11 +86,9 @@ def _rules(promise: ListPromise) -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-def _audit(promise: ListPromise) -> str:
-    seen_pairs = "SELECT DISTINCT user_id, item_id FROM seen" if promise.exclude_seen else "SELECT '', '' WHERE false"
-    fewest = "count_most_seen" if promise.exclude_seen else "count_seen_allowed"
-    return f"""
-WITH clock AS (
+# What may be recommended now, by surface.
+_OFFERED = f"""
+clock AS (
     SELECT greatest(
         (SELECT max(event_day) + INTERVAL 1 DAY FROM marts.interactions),
         (SELECT max(generated_at) FROM {TOP_K.qualified_name})
@@ -119,6 +117,69 @@ allowed AS (
         WHERE blocked.item_id = available.item_id AND coalesce(blocked.surface = surfaces.surface, true)
     )
 ),
+"""
+
+# What is wrong with the items of each list.
+_FLAWS = f"""
+stock AS (SELECT surface, count(*) AS count_allowed FROM allowed GROUP BY surface),
+entries AS (
+    SELECT surface, user_id, lane, unnest(items).item_id AS item_id FROM {TOP_K.qualified_name}
+),
+flaws AS (
+    SELECT
+        entries.surface, entries.user_id,
+        count(*) FILTER (
+            WHERE available.item_id IS NULL AND NOT (entries.lane = 'nearline' AND unbuilt.item_id IS NOT NULL)
+        ) AS count_unavailable,
+        count(*) FILTER (WHERE seen_pairs.item_id IS NOT NULL) AS count_seen,
+        count(*) FILTER (WHERE available.item_id IS NOT NULL AND allowed.item_id IS NULL) AS count_blocked
+    FROM entries
+    LEFT JOIN available ON available.item_id = entries.item_id
+    LEFT JOIN allowed ON allowed.item_id = entries.item_id AND allowed.surface = entries.surface
+    LEFT JOIN seen_pairs ON seen_pairs.item_id = entries.item_id AND seen_pairs.user_id = entries.user_id
+    LEFT JOIN unbuilt ON unbuilt.item_id = entries.item_id
+    GROUP BY entries.surface, entries.user_id
+),
+"""
+
+# One row of small numbers for each list.
+_ROWS = f"""
+SELECT
+    list.surface, list.user_id, list.model_version, len(items) AS count_items,
+    greatest(count_least, least(len(items), count_most), 0) AS count_expected,
+    len(items) - len(list_distinct(list_transform(items, lambda entry: entry.item_id))) AS count_repeated,
+    coalesce(count_unavailable, 0) AS count_unavailable,
+    coalesce(count_seen, 0) AS count_seen,
+    coalesce(count_blocked, 0) AS count_blocked,
+    len(list_filter(items, lambda entry: entry.score IS NULL OR NOT isfinite(entry.score))) AS count_not_finite,
+    len(list_filter(
+        items,
+        lambda entry: entry.contributions IS NOT NULL
+            AND abs(coalesce(list_sum(list_transform(entry.contributions, lambda part: part.amount)), 0) - entry.score)
+            > 0.001
+    )) AS count_unexplained,
+    len(list_filter(
+        items, lambda entry: entry.propensity IS NOT NULL AND NOT (entry.propensity > 0 AND entry.propensity <= 1)
+    )) AS count_not_a_chance,
+    len(list_filter(
+        range(2, len(items) + 1), lambda place: items[place].score > items[place - 1].score
+    )) AS count_out_of_order,
+    epoch(expires_at) - epoch(as_of) AS seconds_left
+FROM {TOP_K.qualified_name} AS list
+CROSS JOIN clock
+JOIN lengths ON lengths.surface = list.surface AND lengths.user_id = list.user_id
+LEFT JOIN flaws ON flaws.surface = list.surface AND flaws.user_id = list.user_id
+"""
+
+
+def _audit(promise: ListPromise) -> str:
+    return f"WITH {_OFFERED} {_seen(promise)} {_FLAWS} {_lengths(promise)} {_ROWS}"
+
+
+def _seen(promise: ListPromise) -> str:
+    """What each user has seen for sure, and what perhaps."""
+    seen_pairs = "SELECT DISTINCT user_id, item_id FROM seen" if promise.exclude_seen else "SELECT '', '' WHERE false"
+    return f"""
 -- Events that the nearline lane knew of and the warehouse has not built; a later event of a day may undo earlier ones.
 waiting AS (
     SELECT DISTINCT event.user_id, event.event_day, event.item_id
@@ -147,25 +208,13 @@ unreachable AS (
         UNION ALL SELECT user_id, item_id, false FROM perhaps_seen
     ) JOIN allowed USING (item_id) GROUP BY ALL
 ),
-stock AS (SELECT surface, count(*) AS count_allowed FROM allowed GROUP BY surface),
-entries AS (
-    SELECT surface, user_id, lane, unnest(items).item_id AS item_id FROM {TOP_K.qualified_name}
-),
-flaws AS (
-    SELECT
-        entries.surface, entries.user_id,
-        count(*) FILTER (
-            WHERE available.item_id IS NULL AND NOT (entries.lane = 'nearline' AND unbuilt.item_id IS NOT NULL)
-        ) AS count_unavailable,
-        count(*) FILTER (WHERE seen_pairs.item_id IS NOT NULL) AS count_seen,
-        count(*) FILTER (WHERE available.item_id IS NOT NULL AND allowed.item_id IS NULL) AS count_blocked
-    FROM entries
-    LEFT JOIN available ON available.item_id = entries.item_id
-    LEFT JOIN allowed ON allowed.item_id = entries.item_id AND allowed.surface = entries.surface
-    LEFT JOIN seen_pairs ON seen_pairs.item_id = entries.item_id AND seen_pairs.user_id = entries.user_id
-    LEFT JOIN unbuilt ON unbuilt.item_id = entries.item_id
-    GROUP BY entries.surface, entries.user_id
-),
+"""
+
+
+def _lengths(promise: ListPromise) -> str:
+    """The fewest and the most items that each list may have."""
+    fewest = "count_most_seen" if promise.exclude_seen else "count_seen_allowed"
+    return f"""
 lengths AS (
     SELECT
         list.surface, list.user_id,
@@ -176,28 +225,4 @@ lengths AS (
     LEFT JOIN stock ON stock.surface = list.surface
     LEFT JOIN unreachable ON unreachable.surface = list.surface AND unreachable.user_id = list.user_id
 )
-SELECT
-    list.surface, list.user_id, list.model_version, len(items) AS count_items,
-    greatest(count_least, least(len(items), count_most), 0) AS count_expected,
-    len(items) - len(list_distinct(list_transform(items, lambda entry: entry.item_id))) AS count_repeated,
-    coalesce(count_unavailable, 0) AS count_unavailable,
-    coalesce(count_seen, 0) AS count_seen,
-    coalesce(count_blocked, 0) AS count_blocked,
-    len(list_filter(items, lambda entry: entry.score IS NULL OR NOT isfinite(entry.score))) AS count_not_finite,
-    len(list_filter(
-        items,
-        lambda entry: entry.contributions IS NOT NULL
-            AND abs(coalesce(list_sum(list_transform(entry.contributions, lambda part: part.amount)), 0) - entry.score)
-            > 0.001
-    )) AS count_unexplained,
-    len(list_filter(
-        items, lambda entry: entry.propensity IS NOT NULL AND NOT (entry.propensity > 0 AND entry.propensity <= 1)
-    )) AS count_not_a_chance,
-    len(list_filter(
-        range(2, len(items) + 1), lambda place: items[place].score > items[place - 1].score
-    )) AS count_out_of_order,
-    epoch(expires_at) - epoch(as_of) AS seconds_left
-FROM {TOP_K.qualified_name} AS list
-CROSS JOIN clock
-JOIN lengths ON lengths.surface = list.surface AND lengths.user_id = list.user_id
-LEFT JOIN flaws ON flaws.surface = list.surface AND flaws.user_id = list.user_id"""
+"""
