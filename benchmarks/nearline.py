@@ -1,7 +1,7 @@
 """The nearline worker under load: latency, throughput, kills, and what one step costs.
 
     python benchmarks/nearline.py --home HOME latency --rate 200 --minutes 10
-    python benchmarks/nearline.py --home HOME throughput --order market --rate 2000 --minutes 10
+    python benchmarks/nearline.py --home HOME throughput --order market --rate 2000 --minutes 2
     python benchmarks/nearline.py --home HOME kills --kills 50
     python benchmarks/nearline.py touched --items 1000 20000 --touched 1 10 100 1000 10000
 
@@ -77,8 +77,7 @@ def main() -> int:
             raise SystemExit("give a home folder whose lists are built with --home")
         settings = load_settings(home=options.home)
         facts = {"home": size(settings), **SCENARIOS[options.scenario](settings, options)}
-    order = getattr(options, "order", "random")
-    path = options.output or RESULTS / f"{options.scenario}{'.market' if order == 'market' else ''}.json"
+    path = options.output or RESULTS / f"{options.scenario}{'.market' if options.order == 'market' else ''}.json"
     write_results(path, facts, begun=begun)
     print(json.dumps({name: value for name, value in facts.items() if name not in ("samples", "curve")}, indent=1))
     return 0 if facts["holds"] else 1
@@ -90,6 +89,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--redis", default=URL, help="address of a Redis server that may be written to")
     parser.add_argument("--output", type=Path)
+    parser.set_defaults(order="random")
     scenarios = parser.add_subparsers(dest="scenario", required=True)
     for name, rate, minutes in (("latency", 200.0, 10.0), ("throughput", 2000.0, 2.0)):
         scenario = scenarios.add_parser(name)
@@ -262,7 +262,7 @@ def existing(stream: str, url: str) -> "Iterator[str]":
 
 
 def _worker(settings: Settings, stream: str, url: str, number: int = 0) -> Worker:
-    return Worker(settings, stream, url, settings.root.with_name(f"{settings.root.name}-worker{number}.log"))
+    return Worker(settings, settings.root.with_name(f"{settings.root.name}-worker{number}.log"), stream, url)
 
 
 def _leader(workers: list[Worker]) -> Worker:
@@ -286,7 +286,7 @@ def _load_words(
 ) -> list[str]:
     words = [sys.executable, str(Path(__file__).with_name("nearline_load.py")), "--home", str(settings.root)]
     words += ["--stream", stream, "--redis", options.redis, "--seed", str(seed)]
-    words += ["--rate", str(options.rate), "--seconds", str(seconds), "--order", getattr(options, "order", "random")]
+    words += ["--rate", str(options.rate), "--seconds", str(seconds), "--order", options.order]
     return [*words, "--fixed"] if fixed else words
 
 

@@ -38,10 +38,11 @@ class Worker:
     """One process of `freshet nearline`."""
 
     settings: Settings
-    stream: str
-    redis_url: str
     log: Path
-    port: int = field(default_factory=lambda: free_port())
+    stream: str = ""
+    redis_url: str = ""
+    """Address of the Redis with the stream; empty: landing files alone."""
+    port: int = field(default_factory=lambda: _free_port())
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -132,8 +133,7 @@ def tables(settings: Settings) -> dict[str, str]:
     return {name: lake.fingerprint(name, exclude=(*BOOKKEEPING, *own)) for name, own in COMPARED.items()}
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

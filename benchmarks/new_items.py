@@ -10,21 +10,16 @@ category of the new item.
 """
 
 import argparse
-import json
-import os
 import random
-import signal
-import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import psutil
-from nearline_workers import free_port
+from nearline_workers import Worker, running
 from run_facts import write_results
 
 from assets.lake import Lake
@@ -62,16 +57,11 @@ def main() -> int:
     settings = load_settings(home=options.home)
     lake = open_lake(settings)
     models = lake.frame(_TAKEN).sample(options.items, random_state=options.seed)
-    port = free_port()
-    worker = start_worker(options.home, port)
-    try:
-        wait_for_worker(worker, port)
+    log = settings.root.with_name(f"{settings.root.name}-worker.log")
+    with running(Worker(settings, log)):
         found = [
             trial(lake, settings.landing_path, number, row) for number, row in enumerate(models.to_dict("records"))
         ]
-    finally:
-        worker.send_signal(signal.SIGTERM)
-        worker.wait(timeout=120)
     facts = summary(found) | {"bar_s": BAR_S, "settle_seconds": settings.settle_seconds}
     facts |= {name: count(lake, name) for name in ("marts.users", "marts.items")}
     facts["load_average"] = psutil.getloadavg()[0]
@@ -79,27 +69,6 @@ def main() -> int:
     write_results(RESULT, facts, begun=begun)
     print(facts)
     return 0 if facts["is_met"] else 1
-
-
-def start_worker(home: Path, port: int) -> "subprocess.Popen[bytes]":
-    """Start a worker on a home folder."""
-    words = [str(Path(sys.executable).with_name("freshet")), "nearline", "--port", str(port), "--home", str(home)]
-    return subprocess.Popen(words, env={**os.environ, "FRESHET_HOME": str(home)})
-
-
-def wait_for_worker(worker: "subprocess.Popen[bytes]", port: int) -> None:
-    """Wait until the worker leads, has loaded its model and has read users ahead."""
-    while True:
-        if worker.poll() is not None:
-            raise SystemExit(f"the worker ended with {worker.returncode}; see above")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-                health = json.load(answer)
-                if health["leads"] and health["is_warm"]:
-                    return
-        except OSError:
-            pass  # It does not answer yet, or is not well yet.
-        time.sleep(0.5)
 
 
 def trial(lake: Lake, landing: Path, number: int, model: dict[str, Any]) -> dict[str, Any]:
