@@ -1,8 +1,9 @@
-"""Items that nobody has touched: recall for the users who take one next, and what reserved places cost all others.
+"""Items that nobody has touched: recall for the users who take one next, and what they cost all others.
 
-Items are held out of every history by a fixed seed, as if they had just been listed. The places reserved for such
-items are chosen on validation users with other held-out items, then measured once on the test. Encoders are trained
-without either set.
+Items are held out of every history by a fixed seed, as if they had just been listed. Two ways to show such items:
+places reserved for them in every list, or each where its chance to be taken says, with some lift. How many places and
+how much lift is chosen on validation users with other held-out items, then measured on the test. Encoders are trained
+without either set. The cost is against lists without any of these items.
 
     python benchmarks/cold_items.py --data DIR --source amazon-reviews --tie-order position
 """
@@ -21,7 +22,16 @@ from run_facts import write_results
 
 from models.bootstrap import bootstrap_intervals
 from models.catalogue import Catalogue
-from models.cold_slots import choose_slots, cold_users, draw_items, hold_out_items, measure_slots, slot_options
+from models.cold_slots import (
+    SlotTradeoff,
+    choose_slots,
+    cold_users,
+    draw_items,
+    hold_out_items,
+    measure_lifts,
+    measure_slots,
+    slot_options,
+)
 from models.content import ContentConfig, ContentRetriever
 from models.holdout_ranking import rank_alone, rank_holdout
 from models.interactions import FloatArray, LongArray
@@ -29,11 +39,12 @@ from models.metrics import metrics_per_user
 from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
 from models.reranking import RerankRules
-from models.splitting import Split
+from models.splitting import Holdout, Split
 
 RESULTS = Path(__file__).parent / "results" / "cold_items"
 K = 10
 DECAYS = (0.5, 1.0, 2.0, 4.0, 0.0)
+LIFTS = (-0.2, 0.0, 0.2, 0.4, 0.6)
 
 
 def main() -> None:
@@ -85,41 +96,65 @@ def measure(
     rules = RerankRules(exclude_seen=data.domain.exclude_seen)
     options = slot_options(K, arguments.most)
     config = RecommenderConfig.from_dict({"exclude_seen": data.domain.exclude_seen, **data.domain.recommender})
+    config = replace(config, newcomers=replace(config.newcomers, lift=config.newcomers.lift or 0.0))
     if arguments.retrievers:
         config = replace(config, retrievers=tuple(arguments.retrievers))
     choosing = hold_out_items(split, others)
     config = replace(config, content=best_content(choosing, others, catalogue, config.content, arguments.seed))
     chooser = Recommender.fit(choosing.train, choosing.validation, catalogue, config, seed=arguments.seed)
-    tried = measure_slots(chooser, choosing.validation, others, rules, options, k=K)
+    tried = tradeoffs(chooser, choosing.validation, others, rules, options)
     chosen = choose_slots(tried, tolerance=arguments.tolerance)
-    for option in tried:
-        print(f"validation {len(option.places)} places: cold {option.cold_recall:.4f}, all {option.recall:.4f}")
     judging = hold_out_items(split, items)
     judge = Recommender.fit(judging.train, judging.validation, catalogue, config, seed=arguments.seed)
-    tested = measure_slots(judge, judging.test, items, rules, options, k=K)
-    for option in tested:
-        print(f"test {len(option.places)} places: cold {option.cold_recall:.4f}, all {option.recall:.4f}")
-    ranked = rank_holdout(judge, judging.test, replace(rules, cold_places=chosen.places), top_k=K)
+    tested = tradeoffs(judge, judging.test, items, rules, options)
+    if chosen.lift is None:
+        rules = replace(rules, cold_places=chosen.places)
+        judge.newcomers = None
+    elif judge.newcomers is not None:
+        judge.newcomers = replace(judge.newcomers, lift=chosen.lift)
+    ranked = rank_holdout(judge, judging.test, rules, top_k=K)
     recall = metrics_per_user(ranked, judging.test.targets, (K,))[f"recall@{K}"]
     is_cold = cold_users(judging.test, items)
     interval = bootstrap_intervals(recall[is_cold][:, None], seed=0)[0]
     cost = tested[0].recall - float(recall.mean())
     print(
-        f"chosen on validation: places {list(chosen.places)}; test, {int(is_cold.sum())} users with a cold target: "
+        f"chosen on validation: {named(chosen)}; test, {int(is_cold.sum())} users with a cold target: "
         f"recall@{K} {interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}], cost to all users {cost:+.4f}"
     )
     return {
         "dataset": arguments.name or data.domain.name,
         "held_out_items": arguments.items,
         "cold_users": int(is_cold.sum()),
-        "chosen_places": list(chosen.places),
+        "chosen": {"places": list(chosen.places), "lift": chosen.lift},
         "content": asdict(config.content),
+        "newcomers": asdict(config.newcomers),
         "cold_recall@10": asdict(interval),
         "cost": cost,
         "validation": [asdict(option) for option in tried],
         "test": [asdict(option) for option in tested],
         "weights": judge.weights,
     }
+
+
+def tradeoffs(
+    recommender: Recommender, holdout: Holdout, items: LongArray, rules: RerankRules, options: list[tuple[int, ...]]
+) -> list[SlotTradeoff]:
+    """Lists without the held-out items first, then placed by their chances, then competing and in reserved places."""
+    found = measure_lifts(recommender, holdout, items, rules, LIFTS, k=K)
+    fitted, recommender.newcomers = recommender.newcomers, None
+    found += measure_slots(recommender, holdout, items, rules, options, k=K)
+    recommender.newcomers = fitted
+    for option in found[1:]:
+        cost = found[0].recall - option.recall
+        print(f"{named(option)}: cold {option.cold_recall:.4f}, all {option.recall:.4f}, cost {cost:+.4f}", flush=True)
+    return found
+
+
+def named(option: SlotTradeoff) -> str:
+    """An option in words."""
+    if option.lift is not None:
+        return f"placed by chance, lift {option.lift:g}"
+    return f"{len(option.places)} places reserved"
 
 
 def best_content(

@@ -3,22 +3,25 @@
 All work is done for batches of users, so that memory stays bounded by (users of a batch) x (items).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from models.exact_products import ExactItems, exact_products, exact_products_at
+from models.exact_products import ExactItems
 from models.fusion import ScoredCandidates, normalise
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, LongArray
-from models.popularity import PopularityRetriever
+from models.lending import Lending
 from models.retriever import Retriever, VectorRetriever, top_rows
+from models.score_view import ScoreView
 from models.vector_index import ItemIndex
 
 DENSE_ITEMS = 65_536
 """Up to so many items, scores of a vector retriever come from one matrix product; above, only at the candidates."""
 _USERS_AT_ONCE = 16
 """Users whose proposals are looked for at once: their scores stay in the cache of a core."""
+_KNOW_TEXT = ("content", "two_tower")
+"""Retrievers to whom a new item is an item like any other; in all others it borrows."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class CandidateGenerator:
         text_aware: tuple[str, ...],
         index: ItemIndex | None = None,
         exact: dict[str, ExactItems] | None = None,
+        lending: Lending | None = None,
     ) -> None:
         """Bind retrievers and, where there is one, the index.
 
@@ -57,7 +61,9 @@ class CandidateGenerator:
             index: Searched for the retrievers that it has vectors of; all others are searched exactly.
             exact: Rounded item vectors by retriever, kept from one generator to the next; those that are missing or
                 of other vectors are made here.
+            lending: Of the new items; None: they have what the retrievers make of them, and count like all others.
         """
+        self._lending = lending
         self._retrievers = retrievers
         self._text_aware = text_aware
         self._index = index
@@ -78,9 +84,40 @@ class CandidateGenerator:
 
         A user without a history gets the proposals of popularity only (and the extra items).
         """
+        views = self._views(histories)
+        items = self._union(views, histories, request)
+        is_new = np.zeros(items.shape, dtype=bool) if self._lending is None else self._lending.borrows(items)
+        return ScoredCandidates(items, self._normalised(views, items, is_new))
+
+    def score_as_new(
+        self, histories: Histories, request: CandidateRequest, choose: Callable[[ScoredCandidates], IntArray]
+    ) -> tuple[ScoredCandidates, IntArray, FloatArray]:
+        """Candidates as of `score`, and what some items with interactions would score if they were new.
+
+        Args:
+            histories: One batch of users.
+            request: Of the candidates.
+            choose: Says which items, shape (users, count), padded, from the candidates.
+
+        Returns:
+            The candidates, the chosen items, and their scores, shape (retrievers, users, count).
+        """
+        views = self._views(histories)
+        items = self._union(views, histories, request)
+        candidates = ScoredCandidates(items, self._normalised(views, items, np.zeros(items.shape, dtype=bool)))
+        chosen = choose(candidates)
+        together = np.concatenate([items, chosen], axis=1)
+        is_new = np.broadcast_to(np.arange(together.shape[1]) >= items.shape[1], together.shape)
+        scores = self._normalised(views, together, is_new & (together != PADDING))
+        return candidates, chosen, scores[:, :, items.shape[1] :]
+
+    def _views(self, histories: Histories) -> dict[str, ScoreView]:
+        return {name: ScoreView(one, histories, self._exact_items(name)) for name, one in self._retrievers.items()}
+
+    def _union(self, views: Mapping[str, ScoreView], histories: Histories, request: CandidateRequest) -> IntArray:
+        """All that is proposed, shape (users, candidates)."""
         has_history = histories.lengths > 0
         seen = _Seen(histories, len(request.allowed)) if request.exclude_seen else None
-        views = {name: _View(one, histories, self._exact_items(name)) for name, one in self._retrievers.items()}
         proposals = [self._propose(name, view, request, seen, has_history) for name, view in views.items()]
         proposals += [
             _masked(view.best(request.cold_rows, request.cold_count), has_history)
@@ -88,15 +125,30 @@ class CandidateGenerator:
             if name in self._text_aware and len(request.cold_rows) and request.cold_count
         ]
         proposals.append(np.repeat(request.extra_rows[None, :], histories.count, axis=0))
-        items = _union(np.concatenate(proposals, axis=1), request.allowed, seen)
+        return _union(np.concatenate(proposals, axis=1), request.allowed, seen)
+
+    def _normalised(self, views: Mapping[str, ScoreView], items: IntArray, is_new: BoolArray) -> FloatArray:
+        """Scores by each retriever, shape (retrievers, users, candidates); new items do not change those of others."""
         is_candidate = items != PADDING
         rows = np.maximum(items, 0)
-        return ScoredCandidates(items, np.stack([normalise(view.at(rows), is_candidate) for view in views.values()]))
+        if self._lending is None or not is_new.any():
+            return np.stack([normalise(view.at(rows), is_candidate) for view in views.values()])
+        columns = np.argsort(~is_new, axis=1, kind="stable")[:, : int(is_new.sum(axis=1).max())]
+        own = np.where(np.take_along_axis(is_new, columns, axis=1), np.take_along_axis(rows, columns, axis=1), PADDING)
+        scores = np.empty((len(views), *items.shape), dtype=np.float32)
+        for place, (name, view) in enumerate(views.items()):
+            raw = view.at(rows)
+            if name not in _KNOW_TEXT:
+                lent = np.zeros(items.shape, dtype=np.float32)
+                np.put_along_axis(lent, columns, self._lending.borrowed(view.at, own), axis=1)
+                raw = np.where(is_new, lent, raw)
+            scores[place] = normalise(raw, is_candidate, is_candidate & ~is_new)
+        return scores
 
     def _propose(
         self,
         name: str,
-        view: "_View",
+        view: ScoreView,
         request: CandidateRequest,
         seen: "_Seen | None",
         has_history: BoolArray,
@@ -119,7 +171,7 @@ class CandidateGenerator:
 
     def _best_of_all(
         self,
-        view: "_View",
+        view: ScoreView,
         count: int,
         allowed: BoolArray,
         seen: "_Seen | None",
@@ -171,56 +223,6 @@ class _Seen:
     def most(self) -> int:
         """Most different items that one of the users has seen."""
         return int(self.mask.sum(axis=1).max(initial=0))
-
-
-class _View:
-    """What one retriever says of one batch; the dense scores of vectors are made when first needed."""
-
-    def __init__(self, retriever: Retriever, histories: Histories, exact: ExactItems | None) -> None:
-        self._retriever = retriever
-        self._histories = histories
-        self._exact = exact
-        self._scores: FloatArray | None = None
-        self.vectors: tuple[FloatArray, FloatArray] | None = None
-        self.shared: tuple[IntArray, FloatArray] | None = None
-        """Where many users have the same scores: the row of each user, shape (users,), and the rows."""
-        if isinstance(retriever, PopularityRetriever):
-            self.shared = (retriever.segment_rows(histories.segments), retriever.table()[1])
-        if isinstance(retriever, VectorRetriever):
-            self.vectors = (retriever.user_vectors(histories), retriever.item_vectors())
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether scores of all items are made in any case."""
-        return self.vectors is None or self._exact is not None
-
-    def dense(self) -> FloatArray:
-        """Scores of all items, shape (users, items)."""
-        if self._scores is None:
-            if self.vectors is None:
-                self._scores = self._retriever.score(self._histories)
-            elif self._exact is None:
-                self._scores = exact_products(*self.vectors)
-            else:
-                self._scores = self._exact.products(self.vectors[0])
-        return self._scores
-
-    def at(self, rows: IntArray) -> FloatArray:
-        """Scores at item rows, shape (users, candidates)."""
-        if self.vectors and not self.is_dense:
-            return exact_products_at(*self.vectors, rows)
-        if self.shared is not None:
-            return self.shared[1][self.shared[0][:, None], rows]
-        return np.take_along_axis(self.dense(), rows, axis=1)
-
-    def best(self, among: IntArray, count: int) -> IntArray:
-        """The best rows among the given ones, shape (users, count)."""
-        if self.vectors and not self.is_dense:
-            scores = exact_products(self.vectors[0], self.vectors[1][among])
-        else:
-            scores = self.dense()[:, among]
-        places = top_rows(scores, count)
-        return np.where(places >= 0, among[np.maximum(places, 0)], PADDING).astype(np.int32)
 
 
 def _best_of_shared(

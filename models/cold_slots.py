@@ -1,4 +1,7 @@
-"""Places reserved for items without interactions: how many are worth their cost, measured on held-out items."""
+"""Items without interactions in the lists: how many places, or how much lift, are worth their cost.
+
+Measured on items that are held out of every history, as if they had just been listed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +19,7 @@ from models.splitting import Holdout, Split
 
 @dataclass(frozen=True)
 class SlotTradeoff:
-    """What reserving some places does to the lists."""
+    """What reserving some places, or placing by chance with some lift, does to the lists."""
 
     places: tuple[int, ...]
     """Places from 1; empty: none."""
@@ -24,6 +27,8 @@ class SlotTradeoff:
     """Recall over users who took a held-out item next; NaN without any."""
     recall: float
     """Recall over all users."""
+    lift: float | None = None
+    """Lift of new items that are placed by their chance; None: they are not."""
 
 
 def draw_items(log: InteractionLog, count: int, *, seed: int, without: Sequence[LongArray] = ()) -> LongArray:
@@ -85,17 +90,41 @@ def measure_slots(
     found = []
     for places in options:
         own = replace(rules, cold_share=0.0, cold_places=places)
-        ranked = rank_holdout(recommender, holdout, own, top_k=k)
-        recall = metrics_per_user(ranked, holdout.targets, (k,))[f"recall@{k}"]
-        cold = float(recall[is_cold_user].mean()) if is_cold_user.any() else float("nan")
-        found.append(SlotTradeoff(places, cold, float(recall.mean())))
+        found.append(SlotTradeoff(places, *_recalls(recommender, holdout, own, is_cold_user, k)))
+    return found
+
+
+def measure_lifts(
+    recommender: Recommender, holdout: Holdout, items: LongArray, rules: RerankRules, lifts: Sequence[float], *, k: int
+) -> list[SlotTradeoff]:
+    """Recall at `k` of lists without any of the held-out items, then with them placed by their chance, for each lift.
+
+    Arguments are those of `measure_slots`; the recommender has fitted the chances.
+
+    Raises:
+        DataError: the recommender has not.
+    """
+    fitted = recommender.newcomers
+    if fitted is None:
+        raise DataError("the recommender knows no chances of new items; set newcomers.lift and fit it again")
+    is_cold_user = cold_users(holdout, items)
+    catalogue = recommender.catalogue
+    hidden = replace(catalogue, available_from=catalogue.available_from.copy())
+    hidden.available_from[items] = np.iinfo(np.int64).max
+    recommender.refresh(hidden)
+    found = [SlotTradeoff((), *_recalls(recommender, holdout, rules, is_cold_user, k))]
+    recommender.refresh(catalogue)
+    for lift in lifts:
+        recommender.newcomers = replace(fitted, lift=lift)
+        found.append(SlotTradeoff((), *_recalls(recommender, holdout, rules, is_cold_user, k), lift))
+    recommender.newcomers = fitted
     return found
 
 
 def choose_slots(tradeoffs: Sequence[SlotTradeoff], *, tolerance: float) -> SlotTradeoff:
     """The option with the highest recall of cold items that costs all users at most `tolerance` of recall.
 
-    The cost is against the first option, which reserves nothing; on ties the fewest places.
+    The cost is against the first option; on ties the fewest places.
     """
     cheap = [option for option in tradeoffs if tradeoffs[0].recall - option.recall <= tolerance + 1e-12]
     return max(cheap, key=lambda option: (option.cold_recall, -len(option.places)))
@@ -107,6 +136,16 @@ def cold_users(holdout: Holdout, items: LongArray) -> BoolArray:
     is_cold = np.zeros(targets.count, dtype=bool)
     is_cold[targets.rows[np.isin(targets.item_rows, items)]] = True
     return is_cold
+
+
+def _recalls(
+    recommender: Recommender, holdout: Holdout, rules: RerankRules, is_cold_user: BoolArray, k: int
+) -> tuple[float, float]:
+    """Recall at `k` over users with a held-out target, NaN without any, and over all users."""
+    ranked = rank_holdout(recommender, holdout, rules, top_k=k)
+    recall = metrics_per_user(ranked, holdout.targets, (k,))[f"recall@{k}"]
+    cold = float(recall[is_cold_user].mean()) if is_cold_user.any() else float("nan")
+    return cold, float(recall.mean())
 
 
 def _without(log: InteractionLog, items: LongArray) -> InteractionLog:

@@ -89,16 +89,26 @@ class ScoredCandidates:
         return np.where(is_candidate & knows, ranks, np.float32(0))
 
 
-def normalise(scores: FloatArray, is_candidate: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> FloatArray:
+def normalise(scores: FloatArray, is_candidate: BoolArray, is_reference: BoolArray | None = None) -> FloatArray:
     """Z-score of each user's candidates: zero mean, unit deviation; all 0 where the scores do not differ.
 
     Sums run in float64, so that the padding of a batch does not change a user's result.
+
+    Args:
+        scores: Shape (users, candidates).
+        is_candidate: Which are candidates, in the same shape; all others get 0.
+        is_reference: Candidates that mean and deviation are those of; None: all.
     """
+    reference = is_candidate if is_reference is None else is_reference
     values = np.where(is_candidate, scores, 0).astype(np.float64)
-    counts = np.maximum(is_candidate.sum(axis=1, keepdims=True), 1)
-    centred = np.where(is_candidate, values - values.sum(axis=1, keepdims=True) / counts, 0)
+    known = np.where(reference, values, 0)
+    counts = np.maximum(reference.sum(axis=1, keepdims=True), 1)
+    mean = known.sum(axis=1, keepdims=True) / counts
+    centred = np.where(reference, known - mean, 0)
     deviation = np.sqrt(np.square(centred).sum(axis=1, keepdims=True) / counts)
-    differs = deviation > 1e-9 * np.maximum(np.abs(values).max(axis=1, keepdims=True, initial=0), 1e-9)
+    differs = deviation > 1e-9 * np.maximum(np.abs(known).max(axis=1, keepdims=True, initial=0), 1e-9)
+    if is_reference is not None:
+        centred = np.where(is_candidate, values - mean, 0)
     unit = np.divide(centred, deviation, out=np.zeros_like(centred), where=differs)
     return np.asarray(unit, dtype=np.float32)
 

@@ -119,6 +119,11 @@ class InteractionLog:
         """User row of each interaction, shape (interactions,)."""
         return np.repeat(np.arange(self.user_count, dtype=np.int32), np.diff(self.start))
 
+    @property
+    def item_counts(self) -> LongArray:
+        """Interactions of each item, shape (items,)."""
+        return np.bincount(self.item_rows, minlength=self.item_count).astype(np.int64)
+
     def histories(self, users: Sequence[int] | npt.NDArray[np.integer], *, length: int = 200) -> Histories:
         """The `length` latest interactions of the given user rows, left-padded to the longest of them."""
         chosen = np.asarray(users, dtype=np.int64)

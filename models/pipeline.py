@@ -130,17 +130,19 @@ class _Ranking:
         self._fill = PopularFill(
             recommender.retrievers.get("popularity"), self._resolved.allowed, exclude_seen=rules.exclude_seen
         )
-        self._is_special = self._is_cold & rules.has_cold_slots
+        is_cold_shown = rules.has_cold_slots or recommender.newcomers is not None
+        self._is_special = self._is_cold & is_cold_shown
         for _, _, matches in self._resolved.pins:
             self._is_special = self._is_special | matches
-        cold = np.flatnonzero(self._is_cold & self._resolved.allowed) if rules.has_cold_slots else np.zeros(0)
+        cold = np.flatnonzero(self._is_cold & self._resolved.allowed) if is_cold_shown else np.zeros(0)
+        proposals = recommender.config.newcomers.proposals if recommender.newcomers is not None else 0
         self._request = CandidateRequest(
             count=recommender.config.candidates_per_retriever,
             allowed=self._resolved.allowed,
             exclude_seen=rules.exclude_seen,
             extra_rows=self._resolved.extra_rows,
             cold_rows=cold.astype(np.int32),
-            cold_count=2 * top_k,
+            cold_count=max(2 * top_k, proposals),
         )
         self._scorer = Scorer(
             recommender,

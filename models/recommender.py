@@ -1,33 +1,31 @@
 """The recommender: a bundle of fitted retrievers, the weights that fuse them, and the catalogue they are bound to."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import orjson
 
 from models.candidates import CandidateGenerator
 from models.catalogue import Catalogue
-from models.catalogue_files import load_catalogue, save_catalogue
-from models.errors import DataError, NotFittedError
+from models.errors import DataError
 from models.exact_products import ExactItems
 from models.fusion_fitting import fit_fusion, import_for
 from models.interactions import BoolArray, FloatArray, Histories, InteractionLog, LongArray
+from models.lending import Lending
+from models.newcomer_fitting import NOT_FITTED, fit_for
+from models.newcomers import Newcomers
 from models.rank_features import ItemFacts
-from models.rankers import LinearRanker, Ranker, load_ranker
+from models.rankers import LinearRanker, Ranker
 from models.ranking_sample import RankingSample, draw_sample
-from models.recommender_config import RecommenderConfig, new_retriever, retriever_class
+from models.recommender_config import RecommenderConfig, new_retriever
+from models.recommender_files import read_recommender, write_recommender
 from models.retriever import Retriever, VectorRetriever
 from models.splitting import Holdout
 from models.stage_timer import OnStage as OnStage
 from models.stage_timer import StageTimer
 from models.vector_index import ItemIndex
 
-FACTS_FILE = "recommender.json"
-RANKER_FOLDER = "ranker"
-FORMAT = 1
 SEQUENCE, CONTENT = "sequence", "content"
 TEXT_AWARE = (CONTENT, SEQUENCE, "two_tower", "generative", "graph")
 """Retrievers that know an item from its text, or from its brand and category, alone."""
@@ -49,13 +47,17 @@ class Recommender:
         self.skipped: dict[str, str] = {}
         """Configured retrievers that were left out, and why."""
         self._exact_items: dict[str, ExactItems] = {}
-        self._ranker: Ranker | None = None
+        self.own_ranker: Ranker | None = None
+        """What was chosen instead of the weighted sum; None where it was not."""
         self.validation_ndcg: float | None = None
         """NDCG of the fused ranking on the users that it was fitted on."""
         self.methods_compared: dict[str, float] = {}
         """NDCG of each fusion method on validation users that it was not fitted on, where one was chosen by it."""
         self.item_counts: LongArray = np.zeros(catalogue.count, dtype=np.int64)
         """Interactions of each item in the log that was seen last."""
+        self.newcomers: Newcomers | None = None
+        """Chances of items without interactions, where they were fitted."""
+        self._lending: Lending | None = None
 
     @classmethod
     def fit(
@@ -94,6 +96,11 @@ class Recommender:
         )
         with StageTimer(recommender.seconds, "fusion", on_stage):
             recommender._fit_fusion(validation, seed)
+        if config.newcomers.is_on:
+            with StageTimer(recommender.seconds, "newcomers", on_stage):
+                recommender.newcomers = fit_for(recommender, validation, seed=seed)
+            if recommender.newcomers is None:
+                recommender.skipped["newcomers"] = NOT_FITTED
         return recommender
 
     def refit(
@@ -115,9 +122,9 @@ class Recommender:
         production.weights = _rescaled({name: self.weights.get(name, 0.0) for name in production.retrievers})
         production.validation_ndcg, production.methods_compared = self.validation_ndcg, self.methods_compared
         if list(production.retrievers) == list(self.retrievers):
-            production._ranker = self._ranker
-        elif self._ranker is not None:
-            production.skipped["fusion"] = f"{self._ranker.name} was fitted on other retrievers; weighted instead"
+            production.own_ranker, production.newcomers = self.own_ranker, self.newcomers
+        elif self.own_ranker is not None:
+            production.skipped["fusion"] = f"{self.own_ranker.name} was fitted on other retrievers; weighted instead"
         return production
 
     def with_retrievers(self, retrievers: Mapping[str, Retriever], validation: Holdout, *, seed: int) -> "Recommender":
@@ -129,12 +136,12 @@ class Recommender:
 
     def use_weights(self, weights: Mapping[str, float]) -> None:
         """Fuse by these weights of the retrievers instead of what was fitted."""
-        self.weights, self._ranker = dict(weights), None
+        self.weights, self.own_ranker = dict(weights), None
 
     @property
     def ranker(self) -> Ranker:
         """What makes one score of the retrievers' scores."""
-        return self._ranker or LinearRanker(tuple(self.retrievers), self.weight_array())
+        return self.own_ranker or LinearRanker(tuple(self.retrievers), self.weight_array())
 
     def item_facts(self) -> ItemFacts:
         """What a ranker may know of the items apart from scores."""
@@ -172,9 +179,20 @@ class Recommender:
 
     def candidate_generator(self, index: ItemIndex | None) -> CandidateGenerator:
         """Proposals of all retrievers, through `index` where it covers them and exactly elsewhere."""
-        generator = CandidateGenerator(self.retrievers, self.text_aware, index, self._exact_items)
+        generator = CandidateGenerator(self.retrievers, self.text_aware, index, self._exact_items, self.lending)
         generator.bind(self.catalogue.item_ids)
         return generator
+
+    @property
+    def lending(self) -> Lending | None:
+        """Scores for items without interactions, where their chances are known."""
+        content = self.retrievers.get(CONTENT)
+        if self.newcomers is None or not isinstance(content, VectorRetriever):
+            return None
+        if self._lending is None:
+            new = np.flatnonzero(self.is_cold)
+            self._lending = Lending(content.item_vectors(), ~self.is_cold, new, self.config.newcomers)
+        return self._lending
 
     def item_vectors(self) -> dict[str, FloatArray]:
         """Item vectors by vector retriever: what an index is built from."""
@@ -210,32 +228,15 @@ class Recommender:
             else:
                 retriever.refresh(catalogue)
         if log is not None:
-            self.item_counts = _item_counts(log)
+            self.item_counts = log.item_counts
         else:
             counts = dict(zip(self.catalogue.item_ids, self.item_counts, strict=True))
             self.item_counts = np.array([counts.get(item, 0) for item in catalogue.item_ids], dtype=np.int64)
-        self.catalogue = catalogue
+        self.catalogue, self._lending = catalogue, None
 
     def save(self, folder: Path) -> None:
-        """Write everything needed to recommend: one folder per retriever, the catalogue, and the facts."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, retriever in self.retrievers.items():
-            retriever.save(folder / name)
-        if self._ranker is not None:
-            self._ranker.save(folder / RANKER_FOLDER)
-        save_catalogue(replace(self.catalogue, embeddings=None), folder / "catalogue.parquet")
-        facts = {
-            "format": FORMAT,
-            "config": asdict(self.config),
-            "retrievers": list(self.retrievers),
-            "weights": self.weights,
-            "skipped": self.skipped,
-            "validation_ndcg": self.validation_ndcg,
-            "methods_compared": self.methods_compared,
-            "has_ranker": self._ranker is not None,
-            "item_counts": self.item_counts.tolist(),
-        }
-        (folder / FACTS_FILE).write_bytes(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))
+        """Write everything needed to recommend (see `models.recommender_files`)."""
+        write_recommender(self, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -244,21 +245,7 @@ class Recommender:
         Raises:
             NotFittedError: the folder holds no recommender, or one of another format.
         """
-        path = folder / FACTS_FILE
-        if not path.is_file():
-            raise NotFittedError(f"{folder} holds no recommender ({FACTS_FILE} is missing); train one first")
-        facts = orjson.loads(path.read_bytes())
-        if facts.get("format") != FORMAT:
-            raise NotFittedError(f"{path} has format {facts.get('format')}, this version reads {FORMAT}; train again")
-        # Before the retrievers: on macOS LightGBM must be imported before torch.
-        ranker = load_ranker(folder / RANKER_FOLDER) if facts.get("has_ranker") else None
-        recommender = cls(RecommenderConfig.from_dict(facts["config"]), load_catalogue(folder / "catalogue.parquet"))
-        recommender.retrievers = {name: retriever_class(name).load(folder / name) for name in facts["retrievers"]}
-        recommender.weights, recommender.skipped = facts["weights"], facts["skipped"]
-        recommender.validation_ndcg = facts["validation_ndcg"]
-        recommender._ranker, recommender.methods_compared = ranker, facts.get("methods_compared", {})
-        recommender.item_counts = np.array(facts["item_counts"], dtype=np.int64)
-        return recommender
+        return read_recommender(cls, folder)
 
     def _fit_retrievers(
         self,
@@ -271,7 +258,7 @@ class Recommender:
         """Fit all; `schedule` gives some of them what else they learn from, or what an earlier fit has chosen."""
         if not len(log.item_rows):
             raise DataError("there are no interactions to learn from; land an events file or run `freshet load`")
-        self.item_counts = _item_counts(log)
+        self.item_counts = log.item_counts
         for name in self.config.retrievers:
             reason = self.config.reason_to_skip(name, self.catalogue, log)
             if reason is not None:
@@ -287,12 +274,8 @@ class Recommender:
         fitted = fit_fusion(self.ranking_sample(validation, seed=seed), self.config.fusion, seed=seed)
         weights = fitted.wide.weights.astype(float).round(6).tolist()
         self.weights = dict(zip(self.retrievers, weights, strict=True))
-        self._ranker = None if fitted.ranker is fitted.wide else fitted.ranker
+        self.own_ranker = None if fitted.ranker is fitted.wide else fitted.ranker
         self.validation_ndcg, self.methods_compared = fitted.ndcg, fitted.compared
-
-
-def _item_counts(log: InteractionLog) -> LongArray:
-    return np.bincount(log.item_rows, minlength=log.item_count).astype(np.int64)
 
 
 def _rescaled(weights: Mapping[str, float]) -> dict[str, float]:

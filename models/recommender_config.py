@@ -17,6 +17,7 @@ from models.fusion import FusionConfig
 from models.generative_config import GenerativeConfig
 from models.graph import GraphConfig, GraphRetriever
 from models.interactions import InteractionLog
+from models.newcomer_config import NewcomerConfig
 from models.popularity import PopularityConfig, PopularityRetriever
 from models.retriever import Retriever
 from models.sequence_config import SequenceConfig
@@ -73,6 +74,8 @@ class RecommenderConfig:
     """Settings of the decoder that writes item IDs."""
     fusion: FusionConfig = field(default_factory=FusionConfig)
     """Search for the fusion weights."""
+    newcomers: NewcomerConfig = field(default_factory=NewcomerConfig)
+    """How items without interactions find their place."""
     index: IndexConfig = field(default_factory=IndexConfig)
     """Size limits and targets of the index."""
 
@@ -109,6 +112,7 @@ class RecommenderConfig:
             "two_tower": TwoTowerConfig,
             "generative": GenerativeConfig,
             "fusion": FusionConfig,
+            "newcomers": NewcomerConfig,
             "index": IndexConfig,
         }
         for name, section in sections.items():

@@ -50,7 +50,8 @@ class Scorer:
         self._popularity = self._retrievers.index("popularity")
         text_aware = [row for row, name in enumerate(self._retrievers) if name in recommender.text_aware]
         self._text_rows = text_aware
-        self._has_cold_text = has_cold_slots and bool(text_aware)
+        self._newcomers, self._lending = recommender.newcomers, recommender.lending
+        self._has_cold_text = has_cold_slots and bool(text_aware) and self._newcomers is None
         own = () if POPULARITY in self._ranker.terms else (POPULARITY,)
         self.terms: tuple[str, ...] = (*self._ranker.terms, *own, BOOST, COLD_TEXT, PLACEMENT)
 
@@ -61,6 +62,8 @@ class Scorer:
         kept = self._ranker.narrowed(candidates, self._keep[rows] | ~has_history)
         alone = kept.rounded(kept.scores[self._popularity])
         scores = np.where(has_history, self._ranker.score(kept, self._context(histories)), alone)
+        if self._newcomers is not None:
+            scores = self._newcomers.placed(kept, scores, self._is_new(kept, histories), histories.lengths)
         scores = scores + self._boost[np.maximum(kept.items, 0)]
         if self._has_cold_text:
             scores = np.round(scores + self._cold_text(kept), DECIMALS)
@@ -72,13 +75,17 @@ class Scorer:
         has_history = (histories.lengths > 0)[:, None]
         own = self._ranker.contributions(candidates, self._context(histories), places)
         values = np.zeros((len(self.terms), *places.shape), dtype=np.float32)
-        values[: len(own)] = np.where(has_history, own, 0)
+        is_new = at_places(self._is_new(candidates, histories)[None].astype(np.float32), places)[0] > 0
+        values[: len(own)] = np.where(has_history & ~is_new, own, 0)
         popularity = at_places(candidates.scores[[self._popularity]], places)[0]
         values[self.terms.index(POPULARITY)] += np.where(has_history, 0, popularity)
         boost = self._boost[np.maximum(candidates.items, 0)]
         values[self.terms.index(BOOST)] = at_places(boost[None], places)[0]
         if self._has_cold_text:
             values[self.terms.index(COLD_TEXT)] = at_places(self._cold_text(candidates)[None], places)[0]
+        # What a new item shows follows from its chance, which is no sum over retrievers.
+        chance = at_places((scored.scores - boost)[None], places)[0]
+        values[self.terms.index(COLD_TEXT)] += np.where(is_new, chance, np.float32(0))
         return values
 
     def sources(self, scored: Scored, contributions: FloatArray, places: IntArray, items: IntArray) -> LongArray:
@@ -92,6 +99,12 @@ class Scorer:
             share = np.where(share == 0, -np.inf, share)
             shares.append(np.where(is_cold, chosen[row] if row in self._text_rows else -np.inf, share))
         return np.asarray(np.argmax(shares, axis=0), dtype=np.int64)
+
+    def _is_new(self, candidates: ScoredCandidates, histories: Histories) -> BoolArray:
+        """Candidates that are placed by their chance, shape (users, candidates)."""
+        if self._newcomers is None or self._lending is None:
+            return np.zeros(candidates.items.shape, dtype=bool)
+        return self._lending.borrows(candidates.items) & (histories.lengths > 0)[:, None]
 
     def _context(self, histories: Histories) -> RankContext:
         return RankContext(histories, self.facts, self._as_of)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from protocol import TOP_K, Data, Fitted, main, top_lists
 from rectools import Columns
-from rectools.dataset import Dataset
+from rectools.dataset import Dataset, Interactions
 from rectools.metrics import MAP, MRR, NDCG, HitRate, Recall
 from rectools.models import EASEModel
 from rectools.version import VERSION
@@ -19,19 +19,24 @@ LOSS = {"loss": "sampled_softmax", "n_negatives": 64, "lr": 0.001}
 MOST_EPOCHS = 60
 
 
-def to_dataset(steps: pd.DataFrame) -> Dataset:
+def to_frame(steps: pd.DataFrame) -> pd.DataFrame:
     """Interactions with the place in the history as their time."""
     moments = pd.Timestamp("2000-01-01") + pd.to_timedelta(steps["place"], unit="s")
     frame = steps.rename(columns={"user": Columns.User, "item": Columns.Item}).drop(columns="place")
-    return Dataset.construct(frame.assign(**{Columns.Weight: 1.0, Columns.Datetime: moments}))
+    return frame.assign(**{Columns.Weight: 1.0, Columns.Datetime: moments})
 
 
-def recommender(model: object, data: Data):
-    """Part to lists of a fitted model."""
+def recommender(model: object, data: Data, trained: Dataset):
+    """Part to lists of a model that was fitted on `trained`."""
+    # Its matrices have the items of the training part, in that order; items that only a history holds have no row.
+    items = data.train["item"].unique()
 
     def lists(part: str) -> np.ndarray:
-        users = data.users(part)
-        rows = model.recommend(users=users, dataset=to_dataset(data.history[part]), k=TOP_K, filter_viewed=True)
+        users, history = data.users(part), data.history[part]
+        frame = to_frame(history[history["item"].isin(items)])
+        people = trained.user_id_map.add_ids(frame[Columns.User].unique(), raise_if_already_present=False)
+        known = Dataset(people, trained.item_id_map, Interactions.from_raw(frame, people, trained.item_id_map))
+        rows = model.recommend(users=users, dataset=known, k=TOP_K, filter_viewed=True)
         return top_lists(rows.rename(columns={Columns.User: "user", Columns.Item: "item", Columns.Rank: "rank"}), users)
 
     return lists
@@ -40,8 +45,9 @@ def recommender(model: object, data: Data):
 def ease(data: Data, seconds: float) -> Fitted:
     """EASE with the library's default regularisation."""
     model = EASEModel(regularization=500.0)
-    model.fit(to_dataset(data.train))
-    return Fitted(recommender(model, data), {"regularization": 500.0})
+    trained = Dataset.construct(to_frame(data.train))
+    model.fit(trained)
+    return Fitted(recommender(model, data, trained), {"regularization": 500.0})
 
 
 def transformer(kind: str):
@@ -75,8 +81,9 @@ def transformer(kind: str):
 
         model_class = SASRecModel if kind == "sasrec" else BERT4RecModel
         model = model_class(**SIZES, **LOSS, get_trainer_func=trainer)
+        trained = Dataset.construct(to_frame(data.train))
         begun = time.process_time()
-        model.fit(to_dataset(data.train))
+        model.fit(trained)
         spent = time.process_time() - begun
         done = model.fit_trainer
         settings = {
@@ -87,7 +94,7 @@ def transformer(kind: str):
             "is_ended_by_clock": done.global_step < MOST_EPOCHS * done.num_training_batches,
             "train_processor_seconds": round(spent, 1),
         }
-        return Fitted(recommender(model, data), settings)
+        return Fitted(recommender(model, data, trained), settings)
 
     return fit
 

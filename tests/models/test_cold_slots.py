@@ -3,7 +3,15 @@ import pandas as pd
 import pytest
 
 from models.catalogue import Catalogue
-from models.cold_slots import SlotTradeoff, choose_slots, cold_users, draw_items, hold_out_items, measure_slots
+from models.cold_slots import (
+    SlotTradeoff,
+    choose_slots,
+    cold_users,
+    draw_items,
+    hold_out_items,
+    measure_lifts,
+    measure_slots,
+)
 from models.cold_slots import slot_options as options
 from models.errors import ConfigurationError, DataError
 from models.interactions import InteractionLog
@@ -78,3 +86,13 @@ def test_late_places_are_offered_first() -> None:
 def test_more_items_than_there_are_cannot_be_held_out(shop: tuple[Catalogue, Split]) -> None:
     with pytest.raises(DataError, match="hold out fewer"):
         draw_items(shop[1].train, 1_000, seed=1)
+
+
+def test_chances_that_were_not_fitted_cannot_be_lifted(shop: tuple[Catalogue, Split]) -> None:
+    catalogue, split = shop
+    items = draw_items(split.train, 8, seed=1)
+    cold = hold_out_items(split, items)
+    config = RecommenderConfig.from_dict({"retrievers": ["popularity", "content"]})
+    made = Recommender.fit(cold.train, cold.validation, catalogue, config, seed=0)
+    with pytest.raises(DataError, match=r"newcomers\.lift"):
+        measure_lifts(made, cold.test, items, RerankRules(), [0.0], k=4)

@@ -86,7 +86,7 @@ def test_terms_add_up_to_every_score(market: tuple[Recommender, InteractionLog],
     recommender, log = market
     users = np.arange(20, dtype=np.int32)
     sample = recommender.ranking_sample(Holdout(log, users, Targets(np.arange(21), users)), seed=0)
-    recommender._ranker = fit_ranker(method, sample, recommender.config.fusion, seed=0)
+    recommender.own_ranker = fit_ranker(method, sample, recommender.config.fusion, seed=0)
     rules = RerankRules(
         max_per_category=3,
         item_rules=(ItemRule("p", "pin", "item_id", "i19", 1), ItemRule("b", "boost", "item_id", "i03", 0.5)),

@@ -1,0 +1,194 @@
+"""Fitting `models.newcomers` on validation users, from items with interactions that are scored as if they were new.
+
+For each user: the item taken next, the items nearest in text among the candidates, and items drawn at random, which
+stand for all others of their kind. An item never borrows from itself. What it was learned with still shows a little in
+the scores of its neighbours, which makes the chances slightly too high; `lift` is chosen with that included.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.candidates import CandidateGenerator, CandidateRequest
+from models.fusion import DoubleArray, ScoredCandidates
+from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
+from models.lending import Lending
+from models.newcomer_config import NewcomerConfig
+from models.newcomers import PLACES, LogOdds, Newcomers, Others, best_scores, item_features, place_features
+from models.ranking_sample import moment_of
+from models.retriever import VectorRetriever
+from models.splitting import Holdout
+from models.user_batches import batch_size
+
+if TYPE_CHECKING:
+    from models.recommender import Recommender
+
+TEXT = "content"
+"""Retriever whose item vectors say which items are alike."""
+NEAREST, DRAWN = 100, 100
+"""Items of each user that are nearest in text, and that are drawn at random."""
+FEWEST_USERS = 200
+"""Users who took an item that can be scored as if it were new; with fewer, nothing is fitted."""
+NOT_FITTED = (
+    f"fewer than {FEWEST_USERS} validation users took an item with a text next; new items compete by their text"
+)
+HISTORY_LENGTH = 1_000
+"""Latest interactions of a user that count as seen."""
+
+
+def fit_newcomers(
+    generator: CandidateGenerator,
+    request: CandidateRequest,
+    holdout: Holdout,
+    can_be_new: BoolArray,
+    fusion_weights: FloatArray,
+    text: int,
+    config: NewcomerConfig,
+    *,
+    seed: int,
+) -> Newcomers | None:
+    """Fit both regressions; None where too few users took an item that can be scored as if it were new.
+
+    Args:
+        generator: With a lending that knows all items of `can_be_new`.
+        request: Of the candidates, without new items.
+        holdout: Users, their histories and what they took next; the first target of each user counts.
+        can_be_new: Items with interactions and a text, shape (items,).
+        fusion_weights: Of the weighted fusion, shape (retrievers,).
+        text: Place of the text retriever among the retrievers.
+        config: How many users.
+        seed: Of the users and items drawn.
+    """
+    rng = np.random.default_rng(seed)
+    targets = holdout.targets
+    first = np.full(holdout.count, PADDING, dtype=np.int64)
+    has_target = targets.lengths > 0
+    first[has_target] = targets.item_rows[targets.start[:-1][has_target]]
+    users = np.flatnonzero((first != PADDING) & can_be_new[np.maximum(first, 0)])
+    users = np.sort(rng.permutation(users)[: config.users])
+    if len(users) < FEWEST_USERS:
+        return None
+    drawable = np.flatnonzero(can_be_new).astype(np.int32)
+    items, places = _Sample(), _Sample()
+    size = batch_size(len(can_be_new))
+    for begin in range(0, len(users), size):
+        batch = users[begin : begin + size]
+        histories = holdout.history.histories(holdout.user_rows[batch], length=HISTORY_LENGTH)
+        wanted = first[batch].astype(np.int32)
+        drawn = rng.choice(drawable, (len(batch), DRAWN))
+        _add(items, places, generator, request, histories, wanted, drawn, can_be_new, fusion_weights, text)
+    return Newcomers(fusion_weights, text, items.fitted(), places.fitted(), config.lift or 0.0)
+
+
+def fit_for(recommender: "Recommender", holdout: Holdout, *, seed: int) -> Newcomers | None:
+    """`fit_newcomers` for a fitted recommender; None also where it has no text retriever, or few items have a text."""
+    names, config = list(recommender.retrievers), recommender.config
+    content = recommender.retrievers.get(TEXT)
+    if not isinstance(content, VectorRetriever):
+        return None
+    vectors = content.item_vectors()
+    can_be_new = ~recommender.is_cold & vectors.any(axis=1)
+    lending = Lending(vectors, can_be_new, np.flatnonzero(can_be_new), config.newcomers)
+    if not len(lending.neighbours):
+        return None
+    generator = CandidateGenerator(recommender.retrievers, recommender.text_aware, lending=lending)
+    allowed = np.ones(len(vectors), dtype=bool) & ~recommender.is_cold
+    if holdout.boundary is not None:
+        allowed &= recommender.catalogue.available_at(moment_of(holdout))
+    none = np.zeros(0, dtype=np.int32)
+    request = CandidateRequest(config.candidates_per_retriever, allowed, config.exclude_seen, none, none)
+    weights, text = recommender.weight_array(), names.index(TEXT)
+    return fit_newcomers(generator, request, holdout, can_be_new, weights, text, config.newcomers, seed=seed)
+
+
+class _Sample:
+    """Rows of one regression."""
+
+    def __init__(self) -> None:
+        self._features: list[FloatArray] = []
+        self._hits: list[BoolArray] = []
+        self._weights: list[DoubleArray] = []
+
+    def add(self, features: Sequence[FloatArray], is_hit: BoolArray, weights: DoubleArray) -> None:
+        """Features, outcomes and weights of one shape; rows of weight 0 are left out."""
+        kept = weights > 0
+        self._features.append(np.stack([np.asarray(feature)[kept] for feature in features], axis=1).astype(np.float64))
+        self._hits.append(is_hit[kept])
+        self._weights.append(weights[kept])
+
+    def fitted(self) -> LogOdds:
+        """Maximum likelihood with a little L2 on standardised features."""
+        from sklearn.linear_model import LogisticRegression
+
+        features, hits = np.concatenate(self._features), np.concatenate(self._hits)
+        mean, deviation = features.mean(axis=0), features.std(axis=0)
+        deviation[deviation < 1e-9] = np.inf
+        if not hits.any():
+            return LogOdds((0.0,) * len(mean), -float(np.log(len(hits) + 1)))
+        model = LogisticRegression(C=100, max_iter=1_000)
+        model.fit((features - mean) / deviation, hits, sample_weight=np.concatenate(self._weights))
+        weights = model.coef_[0] / deviation
+        return LogOdds(tuple(weights.round(8).tolist()), round(float(model.intercept_[0] - weights @ mean), 8))
+
+
+def _add(
+    items: _Sample,
+    places: _Sample,
+    generator: CandidateGenerator,
+    request: CandidateRequest,
+    histories: Histories,
+    wanted: IntArray,
+    drawn: IntArray,
+    can_be_new: BoolArray,
+    fusion_weights: FloatArray,
+    text: int,
+) -> None:
+    """The rows of one batch of users."""
+
+    def chosen(candidates: ScoredCandidates) -> IntArray:
+        is_other = (candidates.items != PADDING) & can_be_new[np.maximum(candidates.items, 0)]
+        near = _nearest(candidates, is_other, text)
+        return np.concatenate([wanted[:, None], near, drawn], axis=1)
+
+    candidates, rows, scores = generator.score_as_new(histories, request, chosen)
+    fused = candidates.fused(fusion_weights)
+    is_other = candidates.items != PADDING
+    lengths = histories.lengths
+    best = best_scores(fused, is_other)
+    as_new = ScoredCandidates(rows, scores).fused(fusion_weights)
+    others = Others(candidates.scores[text], fused, is_other)
+    is_hit = np.zeros(rows.shape, dtype=bool)
+    is_hit[:, 0] = True
+    weights = _weights(rows, histories.seen(len(can_be_new)), int(can_be_new.sum()))
+    items.add(item_features(scores, as_new, others, best, lengths, text=text), is_hit, weights)
+    order = np.argsort(-fused, axis=1, kind="stable")[:, :PLACES]
+    listed = np.take_along_axis(candidates.items, order, axis=1)
+    listed = np.pad(listed, ((0, 0), (0, PLACES - listed.shape[1])), constant_values=PADDING)
+    is_real = (listed != PADDING).astype(np.float64)
+    places.add(place_features(best, lengths), listed == wanted[:, None], is_real)
+
+
+def _nearest(candidates: ScoredCandidates, is_other: BoolArray, text: int) -> IntArray:
+    """The candidates nearest in text, shape (users, NEAREST), padded."""
+    scores = np.where(is_other, candidates.scores[text], -np.inf)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :NEAREST]
+    near = np.where(
+        np.take_along_axis(is_other, order, axis=1), np.take_along_axis(candidates.items, order, axis=1), PADDING
+    )
+    return np.pad(near, ((0, 0), (0, NEAREST - near.shape[1])), constant_values=PADDING).astype(np.int32)
+
+
+def _weights(rows: IntArray, seen: BoolArray, count: int) -> DoubleArray:
+    """How many items each of the chosen rows stands for; 0 for repeats, padding and items that the user has seen."""
+    weights = np.ones(rows.shape, dtype=np.float64)
+    near = rows[:, 1 : 1 + NEAREST]
+    among_near = (near != PADDING).sum(axis=1, keepdims=True)
+    weights[:, 1 + NEAREST :] = np.maximum(count - among_near, 1) / DRAWN
+    weights[rows == PADDING] = 0
+    weights[:, 1:][rows[:, 1:] == rows[:, :1]] = 0
+    for user, own in enumerate(rows):
+        is_near = np.isin(own[1 + NEAREST :], near[user])
+        weights[user, 1 + NEAREST :][is_near] = 0
+    weights[:, 1:][np.take_along_axis(seen, np.maximum(rows[:, 1:], 0), axis=1)] = 0
+    return weights

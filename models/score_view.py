@@ -1,0 +1,58 @@
+"""What one retriever says of one batch of users, worked out when it is first asked for."""
+
+import numpy as np
+
+from models.exact_products import ExactItems, exact_products, exact_products_at
+from models.interactions import PADDING, FloatArray, Histories, IntArray
+from models.popularity import PopularityRetriever
+from models.retriever import Retriever, VectorRetriever, top_rows
+
+
+class ScoreView:
+    """What one retriever says of one batch; the dense scores of vectors are made when first needed."""
+
+    def __init__(self, retriever: Retriever, histories: Histories, exact: ExactItems | None) -> None:
+        self._retriever = retriever
+        self._histories = histories
+        self._exact = exact
+        self._scores: FloatArray | None = None
+        self.vectors: tuple[FloatArray, FloatArray] | None = None
+        self.shared: tuple[IntArray, FloatArray] | None = None
+        """Where many users have the same scores: the row of each user, shape (users,), and the rows."""
+        if isinstance(retriever, PopularityRetriever):
+            self.shared = (retriever.segment_rows(histories.segments), retriever.table()[1])
+        if isinstance(retriever, VectorRetriever):
+            self.vectors = (retriever.user_vectors(histories), retriever.item_vectors())
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether scores of all items are made in any case."""
+        return self.vectors is None or self._exact is not None
+
+    def dense(self) -> FloatArray:
+        """Scores of all items, shape (users, items)."""
+        if self._scores is None:
+            if self.vectors is None:
+                self._scores = self._retriever.score(self._histories)
+            elif self._exact is None:
+                self._scores = exact_products(*self.vectors)
+            else:
+                self._scores = self._exact.products(self.vectors[0])
+        return self._scores
+
+    def at(self, rows: IntArray) -> FloatArray:
+        """Scores at item rows, shape (users, candidates)."""
+        if self.vectors and not self.is_dense:
+            return exact_products_at(*self.vectors, rows)
+        if self.shared is not None:
+            return self.shared[1][self.shared[0][:, None], rows]
+        return np.take_along_axis(self.dense(), rows, axis=1)
+
+    def best(self, among: IntArray, count: int) -> IntArray:
+        """The best rows among the given ones, shape (users, count)."""
+        if self.vectors and not self.is_dense:
+            scores = exact_products(self.vectors[0], self.vectors[1][among])
+        else:
+            scores = self.dense()[:, among]
+        places = top_rows(scores, count)
+        return np.where(places >= 0, among[np.maximum(places, 0)], PADDING).astype(np.int32)
