@@ -1,13 +1,15 @@
 """Item co-occurrence (ItemKNN): items that the same users engaged with."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError
-from models.interactions import InteractionLog
+from models.interactions import FloatArray, InteractionLog
 from models.item_item import ItemItemRetriever
 from models.retriever import latest_interactions, log_matrix
 from models.ties import TIES, Ties
@@ -63,10 +65,14 @@ class CoOccurrenceRetriever(ItemItemRetriever[CoOccurrenceConfig]):
 
 
 def strongest_in_rows(block: sparse.csr_matrix, first_row: int, count: int) -> sparse.csr_matrix:
-    """The `count` highest entries of each row without the diagonal; ties go to the lower column."""
-    entries = sparse.coo_matrix(block)
-    is_other = entries.col != entries.row + first_row
-    rows, columns, values = entries.row[is_other], entries.col[is_other], entries.data[is_other]
+    """The `count` highest entries of each row without the diagonal; ties go to the lower column.
+
+    Args:
+        block: Some rows of a square matrix, float32, no entry twice.
+        first_row: Row of the square matrix that is the block's first.
+        count: How many.
+    """
+    rows, columns, values = _reaching_entries(block, first_row, count)
     order = np.lexsort((columns, -values, rows))
     rows, columns, values = rows[order], columns[order], values[order]
     starts = np.searchsorted(rows, np.arange(block.shape[0]))
@@ -74,3 +80,25 @@ def strongest_in_rows(block: sparse.csr_matrix, first_row: int, count: int) -> s
     kept = sparse.csr_matrix((values[keep], (rows[keep], columns[keep])), shape=block.shape, dtype=np.float32)
     kept.sort_indices()
     return kept
+
+
+def _reaching_entries(
+    block: sparse.csr_matrix, first_row: int, count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:
+    """Rows, columns and values off the diagonal that reach their row's `count`-th highest value: few are to be sorted.
+
+    Most entries of a block are far below: 40 in 41 where each item was met beside 8,000 others.
+    """
+    places, lengths = [np.zeros(0, dtype=np.int64)], np.zeros(block.shape[0], dtype=np.int64)
+    for row, (begin, end) in enumerate(pairwise(block.indptr.tolist())):
+        values = block.data[begin:end]
+        is_chosen = block.indices[begin:end] != row + first_row
+        # One more than `count`, since the diagonal may be among them.
+        if end - begin > count + 1:
+            place = end - begin - count - 1
+            is_chosen &= values >= np.partition(values, place)[place]
+        chosen = np.flatnonzero(is_chosen) + begin
+        places.append(chosen)
+        lengths[row] = len(chosen)
+    kept = np.concatenate(places)
+    return np.repeat(np.arange(block.shape[0]), lengths), block.indices[kept].astype(np.int64), block.data[kept]

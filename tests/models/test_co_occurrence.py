@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
+import pytest
+from scipy import sparse
 
 from models.catalogue import Catalogue
-from models.co_occurrence import CoOccurrenceConfig, CoOccurrenceRetriever
+from models.co_occurrence import CoOccurrenceConfig, CoOccurrenceRetriever, strongest_in_rows
 from models.interactions import InteractionLog
 
 IDS = ["a", "b", "c"]
@@ -50,3 +52,30 @@ def test_the_latest_item_weighs_most() -> None:
     model = fitted({"1": "ac", "2": "bc", "3": "a", "4": "b"})
     scores = model.score(log_of({"x": "a"}).histories([0]))[0, 2], model.score(log_of({"x": "ab"}).histories([0]))[0, 2]
     assert scores[1] == np.float32(scores[0] * (1 + np.exp(-0.5)))
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_the_strongest_of_a_row_are_those_of_sorting_it_whole(count: int) -> None:
+    rng = np.random.default_rng(count)
+    # Four values only, so that most rows have ties where they are cut; the last rows are empty.
+    dense = (rng.integers(0, 4, (40, 30)) / 4).astype(np.float32)
+    dense[-2:] = 0
+    found = strongest_in_rows(shuffled(dense, rng), 5, count).toarray()
+    expected = np.zeros_like(dense)
+    for row, values in enumerate(dense):
+        others = [column for column in np.flatnonzero(values) if column != row + 5]
+        for column in sorted(others, key=lambda column: (-values[column], column))[:count]:
+            expected[row, column] = values[column]
+    np.testing.assert_array_equal(found, expected)
+
+
+def shuffled(dense: np.ndarray, rng: np.random.Generator) -> sparse.csr_matrix:
+    """As a sparse matrix whose rows hold their entries in any order, as a product's do."""
+    matrix = sparse.csr_matrix(dense)
+    for begin, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        order = rng.permutation(end - begin)
+        matrix.indices[begin:end], matrix.data[begin:end] = (
+            matrix.indices[begin:end][order],
+            matrix.data[begin:end][order],
+        )
+    return matrix
