@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from assets.duckdb_engines import borrowed_connection
-from assets.lake_errors import explained, patient
+from assets.lake_errors import explained, patient, shown_cause
 from assets.list_migration import renew_old_lists
 from assets.scratch import scratch_name
 from models.errors import LakeError, LakeLockedError
@@ -120,7 +120,7 @@ class Lake:
             try:
                 return patient(0.2, longest_s=5)(self._transaction, work, message)
             except duckdb.Error as error:
-                raise explained(error, self.catalogue, self.data_path) from error
+                raise explained(error, self.catalogue, self.data_path) from shown_cause(error)
 
     def create_tables(self) -> None:
         """Create the schemas, the tables of `models.schema` and the unnested view of the lists, where missing."""
@@ -210,7 +210,7 @@ class Lake:
         try:
             connection.execute(f"ATTACH 'ducklake:{location}' AS {LAKE} ({', '.join(options)})")
         except duckdb.Error as error:
-            raise explained(error, self.catalogue, self.data_path) from error
+            raise explained(error, self.catalogue, self.data_path) from shown_cause(error)
 
     def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], Result], message: str) -> Written[Result]:
         with self.connect() as connection:

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from assets.secret_text import without_passwords
 from models.errors import LakeError, LakeFullError, LakeLockedError
 
 _ATTEMPTS = 5
@@ -29,14 +30,14 @@ def _is_busy(error: BaseException) -> bool:
 
 
 def explained(error: duckdb.Error, catalogue: str, data_path: Path) -> LakeError:
-    """The error as a user can act on it.
+    """The error as a user can act on it, without the catalogue's password.
 
     Args:
         error: Of DuckDB.
         catalogue: Where the catalogue is.
         data_path: Folder of the Parquet files.
     """
-    text = str(error)
+    text, catalogue = without_passwords(str(error)), without_passwords(catalogue)
     if made_for := _MADE_FOR.search(text):
         return LakeError(
             f"the catalogue {catalogue} was made for data in {made_for[1]}, not in {data_path}; put the home "
@@ -50,3 +51,8 @@ def explained(error: duckdb.Error, catalogue: str, data_path: Path) -> LakeError
             f"again: {text}"
         )
     return LakeError(f"the lake refused: {text}")
+
+
+def shown_cause(error: duckdb.Error) -> duckdb.Error | None:
+    """The error as the cause of another; None where a traceback would show a password."""
+    return error if without_passwords(str(error)) == str(error) else None

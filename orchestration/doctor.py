@@ -1,6 +1,5 @@
 """What must be right on this machine for Freshet to work, and how to mend what is not."""
 
-import re
 import shutil
 import socket
 import sys
@@ -15,6 +14,7 @@ import psutil
 from packaging.requirements import Requirement
 from pydantic import SecretStr
 
+from assets.secret_text import without_passwords
 from models.errors import FreshetError
 from orchestration.settings import Settings, origins
 
@@ -25,8 +25,6 @@ _GIB = 1024**3
 _LEAST_DISK, _ENOUGH_DISK = 1 * _GIB, 5 * _GIB
 _ENOUGH_MEMORY = 4 * _GIB
 _PORTS = {3000: "the Dagster UI", 5000: "the MLflow UI", 3080: "the dbt docs"}
-_PASSWORD_IN_URL = re.compile(r"(?<=:)[^:@/\s]+(?=@)")
-_PASSWORD_IN_DSN = re.compile(r"(?<=password=)('[^']*'|\S+)")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def masked(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(masked(entry) for entry in value)}]"
     text = "" if value is None else str(value)
-    return _PASSWORD_IN_DSN.sub("***", _PASSWORD_IN_URL.sub("***", text))
+    return without_passwords(text)
 
 
 def _python(settings: Settings) -> Iterator[Finding]:

@@ -1,4 +1,5 @@
 import errno
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -124,6 +125,24 @@ def test_lists_of_an_earlier_version_stay_readable(lake: Lake) -> None:
     assert rows["item_id"].tolist() == ["a", "b"]
     assert rows.loc[0, ["contributions", "propensity"]].isna().all()
     assert rows.loc[1, "propensity"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "catalogue",
+    [
+        "postgres:dbname=lake host=127.0.0.1 port=1 user=freshet password=hunter2",
+        "postgres:dbname=lake host=127.0.0.1 port=1 user=freshet password='hunter2 and more'",
+        "postgres:postgresql://freshet:hunter2@127.0.0.1:1/lake",
+    ],
+)
+def test_a_catalogue_that_does_not_answer_is_told_without_its_password(catalogue: str, tmp_path: Path) -> None:
+    lake = Lake(catalogue, tmp_path / "data", tmp_path / "lock")
+    with pytest.raises(LakeError) as caught:
+        lake.current_snapshot()
+    told = "".join(traceback.format_exception(caught.value))
+    assert "127.0.0.1" in told
+    assert "hunter2" not in told
+    assert "and more" not in told
 
 
 def test_a_catalogue_that_is_no_database_is_explained(tmp_path: Path) -> None:
