@@ -21,6 +21,10 @@ GROUP = "freshet"
 DOCUMENT = "event"
 """Field of an entry that holds the whole row as JSON; without it the fields of the entry are the row."""
 
+MOST_COUNTED = 10_000
+"""Waiting entries that are counted one by one, where Redis does not know how many there are."""
+
+_COUNTED_AT_ONCE = 1_000
 _SEQUENCE_BITS = 20
 _FIRST = "0-0"
 
@@ -43,6 +47,8 @@ class RedisStreamSource:
             url, decode_responses=True, socket_timeout=30, socket_connect_timeout=5
         )
         self._position = _FIRST
+        self._in_flight = 0
+        """Entries delivered and not acknowledged."""
 
     def resume(self, position: Position) -> None:
         """Read on after a position; what a group's consumer left pending up to it is settled.
@@ -50,7 +56,7 @@ class RedisStreamSource:
         Raises:
             SourceUnavailableError: Redis does not answer.
         """
-        self._position = position.get("", _FIRST)
+        self._position, self._in_flight = position.get("", _FIRST), 0
         with self._answering():
             self._follow(self._position)
 
@@ -75,23 +81,37 @@ class RedisStreamSource:
             after={"": entries[-1][0]},
         )
         self._position = delivery.after[""]
+        self._in_flight += len(entries)
         return delivery
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Let the group follow, so that its lag is that of the lake."""
         with self._answering():
             self._follow(delivery.after[""])
+        self._in_flight -= len(delivery.numbers)
 
     def backlog(self) -> int:
-        """Entries that the lake does not have."""
+        """Entries that the lake does not have; beyond `MOST_COUNTED` only where Redis itself knows how many."""
         with self._answering():
             groups = self._client.xinfo_groups(self._stream) if self._client.exists(self._stream) else []
-            lags = [group["lag"] for group in groups if group["name"] == GROUP]
-            return int(self._client.xlen(self._stream) if not lags or lags[0] is None else lags[0])
+            lags = [group.get("lag") for group in groups if group["name"] == GROUP]
+            # Redis does not know it once a group was put to an entry in the middle, which ours is with each batch.
+            return int(lags[0]) if lags and lags[0] is not None else self._in_flight + self._waiting()
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _waiting(self) -> int:
+        """Entries after the last one delivered, as far as they are counted."""
+        count, begin = 0, self._position
+        while count < MOST_COUNTED:
+            found: Entries = self._client.xrange(self._stream, f"({begin}", "+", _COUNTED_AT_ONCE)
+            count += len(found)
+            if len(found) < _COUNTED_AT_ONCE:
+                break
+            begin = found[-1][0]
+        return count
 
     def _follow(self, position: str) -> None:
         try:

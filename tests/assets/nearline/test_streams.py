@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 
 from assets.lake import Lake
 from assets.landing_zone import LandingZone
+from assets.streams import redis_stream
 from assets.streams.contract import Delivery, EventSource
 from assets.streams.kafka import KafkaSource
 from assets.streams.landing import LandingSource
@@ -191,6 +192,43 @@ def test_entries_that_a_group_left_pending_are_settled(lake: Lake, tmp_path: Pat
     made.source.acknowledge(delivery)
     assert client.xpending(key, GROUP)["pending"] == 0
     assert made.source.backlog() == 0
+
+
+@pytest.mark.redis
+def test_the_backlog_of_a_redis_stream_is_what_the_lake_lacks_not_its_length(lake: Lake, tmp_path: Path) -> None:
+    made = _redis(lake, tmp_path)
+    made.send(_events(*range(6)))
+    made.source.resume({})
+    first = made.source.poll(2, 0)
+    assert first is not None
+    assert made.source.backlog() == 6
+    made.source.acknowledge(first)
+    client = redis.Redis.from_url(REDIS)
+    group = client.xinfo_groups(made.source.name.removeprefix("redis:"))[0]
+    assert group["lag"] is None  # so Redis does not know
+    assert made.source.backlog() == 4
+    second = made.source.poll(3, 0)
+    assert second is not None
+    assert made.source.backlog() == 4
+    made.source.acknowledge(second)
+    assert made.source.backlog() == 1
+
+
+@pytest.mark.redis
+def test_waiting_entries_are_counted_up_to_a_bound(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_stream, "_COUNTED_AT_ONCE", 2)
+    monkeypatch.setattr(redis_stream, "MOST_COUNTED", 4)
+    made = _redis(lake, tmp_path)
+    made.send(_events(*range(8)))
+    made.source.resume({})
+    first = made.source.poll(2, 0)
+    assert first is not None
+    made.source.acknowledge(first)
+    assert made.source.backlog() == 4
+    last = made.source.poll(3, 0)
+    assert last is not None
+    made.source.acknowledge(last)
+    assert made.source.backlog() == 3
 
 
 def test_a_redis_that_is_gone_is_named(lake: Lake) -> None:
