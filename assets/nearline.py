@@ -239,7 +239,7 @@ class NearlineLane:
     ) -> NewLists | None:
         if not touched.user_ids:
             return None
-        made = loaded.server.list_facts(input_snapshot=self._watch.snapshot, as_of=as_of, lane="nearline")
+        made = loaded.server.list_facts(input_snapshot=self._watch.input_snapshot, as_of=as_of, lane="nearline")
         files = list_files(folder) if any(folder.glob("*.parquet")) else None
         source = delivery.source if delivery else "renewal"
         freshness = by_user(touched.events).assign(surface=made.surface, source=source)

@@ -3,26 +3,31 @@
 A refresh that published lists, or a new champion, means a new server; raw events that another path brought mean that
 what is hot of their users is old; items with new rows and business rules change the server that is loaded. All are
 found in the snapshots of the lake.
+
+The next server is loaded in a thread of its own, and lists are made with the present one until it is there; it is
+changed in `refresh` only, so one batch never sees two.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pandas as pd
 
-from assets.builds import last_build
+from assets.background_load import BackgroundLoad
+from assets.builds import BuildRecord, last_build
 from assets.dbt_project import WarehouseProject
 from assets.domain import Domain
 from assets.item_changes import ItemChanges
 from assets.lake import Lake
 from assets.list_guard import ShownItems, cut_lists
 from assets.model_inputs import rerank_rules, seconds
+from assets.prepared_server import ITEM_RULES, PreparedServer, ServerLoader
 from assets.resources import ArtifactResource
 from assets.serving import TOP_K, Server
 from assets.user_states import UserStates
 from assets.warehouse_sql import InteractionRules
-from models.errors import NotFittedError
 
 _INSERTED = """
 SELECT DISTINCT user_id FROM ducklake_table_insertions('lake', 'raw', 'events', ?::BIGINT, ?::BIGINT)
@@ -32,6 +37,7 @@ SELECT greatest(
     (SELECT max(event_day) FROM marts.interactions), (SELECT max(event_day) FROM ops.pending_days)
 ) + INTERVAL 1 DAY AS as_of
 """
+_LOG = logging.getLogger(__name__)
 _LEFT = "SELECT user_id FROM serving.top_k WHERE surface = ? AND lane = 'nearline' AND input_snapshot < ?"
 
 
@@ -56,24 +62,37 @@ class LakeWatch:
         *,
         budget_bytes: int,
         new_item_users: int = 200,
+        on_load_failure: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Begin with nothing loaded."""
+        """Begin with nothing loaded.
+
+        Args:
+            lake: The lake.
+            domain: The domain whose rules and surface count.
+            artifacts: Where models are.
+            project: Whose SQL makes interactions.
+            budget_bytes: Memory for what is kept of users.
+            new_item_users: Most users whose lists are made anew for each new item.
+            on_load_failure: Told of each failure to load the next server; it is tried again.
+        """
         self._lake = lake
         self._domain = domain
-        self._artifacts = artifacts
-        self._project = project
+        self._loader = ServerLoader(lake, domain, artifacts, project, new_item_users)
+        self._next = BackgroundLoad(self._loader.load, on_failure=self._not_loaded)
+        self._on_load_failure = on_load_failure or (lambda error: None)
+        self._behind_from: int | None = None
+        """Where lists were published that another server than the loaded one belongs to: a snapshot from before it."""
         self._budget = budget_bytes
         self._loaded: Loaded | None = None
         self._left: dict[str, None] = {}
         self._rules_key = ""
-        self._items = ItemChanges(lake, domain, artifacts)
-        self._new_item_users = new_item_users
         self._shown = ShownItems()
         self.snapshot = 0
         self.as_of = datetime.min
         """End of the last day with events: the moment that lists are for."""
 
         self.rules: InteractionRules
+        self._items: ItemChanges
         self.states: UserStates
 
     @property
@@ -100,25 +119,53 @@ class LakeWatch:
         """Items that may not be shown and may be in lists still."""
         return frozenset(self._shown.banned)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether lists were published that another server belongs to, which is being loaded."""
+        return self._behind_from is not None
+
+    @property
+    def input_snapshot(self) -> int:
+        """The snapshot that new lists are said to be made from.
+
+        While the next server is loaded, one from before the publication that it belongs to: so whoever leads next knows
+        these lists as old, and checks do not compare them with what the new server makes.
+        """
+        return self.snapshot if self._behind_from is None else self._behind_from
+
+    @property
+    def load_error(self) -> str:
+        """Why the next server could not be loaded; empty once it was, and while none has failed."""
+        return self._next.error
+
     def refresh(self) -> Loaded:
         """Take in what others have written since the last call.
+
+        The first server is waited for. After that the next one is loaded beside the present one, which is answered
+        until then.
 
         Raises:
             NotFittedError: champion and index do not belong together; a refresh is under way, try again.
             DataError: nothing was ever built.
         """
         snapshot = self._lake.current_snapshot()
-        if self._loaded is not None and snapshot == self.snapshot:
+        if self._loaded is not None and snapshot == self.snapshot and self._behind_from is None:
             return self._loaded
-        key = server_key(self._lake)
-        if self._loaded is None or key != self._loaded.key:
-            published = last_build(self._lake, TOP_K) if self._loaded is None else None
-            self._load(key)
-            # Lists made since the last publication came from the server that a worker has loaded at its start.
-            made_at = published.snapshot if published else None
-            self._leave_stale(snapshot if made_at is None else made_at + 1)
-        else:
-            self._take_in(snapshot)
+        published = last_build(self._lake, TOP_K)
+        key, made_at = _key(published), published.snapshot if published else None
+        if self._loaded is None:
+            # Lists that name a later snapshot came from the server that a worker has loaded at its start.
+            self._use(self._loaded_now(key), snapshot if made_at is None else made_at + 1)
+        elif key != self._loaded.key and (prepared := self._next.take(key)) is not None:
+            self._use(prepared, snapshot)
+        self._take_in(snapshot)
+        assert self._loaded is not None
+        if self._loaded.key == key:
+            self._behind_from = None
+        elif self._behind_from is None:
+            self._behind_from = self.snapshot if made_at is None else min(self.snapshot, made_at)
+            # Whoever published them may not have known what the present server knows: they are looked through at once.
+            self._shown.reset()
         self._take_rules()
         self.snapshot = snapshot
         self.as_of = max(self.as_of, _as_of(self._lake, snapshot))
@@ -136,7 +183,7 @@ class LakeWatch:
         if change.has_index_gaps:
             loaded = replace(loaded, server=_with_new_index(loaded.server))
         self._loaded = loaded
-        self.leave(self._items.fitting_users(loaded.server, change.new, each=self._new_item_users))
+        self.leave(self._items.fitting_users(loaded.server, change.new, each=self._loader.new_item_users))
         self._shown.update(loaded.server, seconds(self.as_of))
 
     def struck(self, item_ids: Iterable[str], user_ids: Iterable[str]) -> None:
@@ -151,6 +198,7 @@ class LakeWatch:
     def unload(self) -> None:
         """Know nothing any more, as at the beginning: after a time without a look at the lake."""
         self._loaded = None
+        self._next.drop()
         self._left.clear()
         self.snapshot = 0
 
@@ -174,37 +222,44 @@ class LakeWatch:
             self.as_of = as_of
             self._shown.update(self._loaded.server, seconds(as_of))
 
-    def _load(self, key: str) -> None:
-        server = Server.load(self._lake, self._domain, self._artifacts)
-        if server.index.model_version != server.model_version:
-            raise NotFittedError(
-                f"the index was built for model {server.index.model_version}, the champion is {server.model_version}; "
-                "wait for the refresh under way, or run `freshet run`"
-            )
+    def close(self) -> None:
+        """Give up what is loaded beside the present server."""
+        self._next.close()
+
+    def _loaded_now(self, key: str) -> PreparedServer:
+        prepared = self._loader.load(key, lambda: True)
+        assert prepared is not None
+        return prepared
+
+    def _use(self, prepared: PreparedServer, made_from: int) -> None:
+        """Make lists with another server from now on; those of this lane made from earlier snapshots are left."""
+        left = [*prepared.fitting, *self._stale(made_from)]
         self._loaded = None
-        self.rules = InteractionRules.load(self._project, self._lake)
+        self.rules, self._items = prepared.rules, prepared.items
         self.states = UserStates(self._lake, self.rules, budget_bytes=self._budget)
-        self._rules_key = self._lake.fingerprint("serving.item_rules")
-        self._items.warm(server)
-        change = self._items.apply(server, self.rules, self._items.unbuilt())
-        self.leave(self._items.fitting_users(server, change.new, each=self._new_item_users))
+        self._rules_key = prepared.item_rules
+        self.leave(left)
         self._shown.reset()
-        self._loaded = Loaded(server, key)
+        self._loaded = Loaded(prepared.server, prepared.key)
+        self.snapshot = prepared.snapshot
+
+    def _not_loaded(self, error: Exception) -> None:
+        _LOG.warning("lists are made with the model of before, since the next one could not be loaded: %s", error)
+        self._on_load_failure(error)
 
     def _take_rules(self) -> None:
         """Take over the business rules as they are now."""
         assert self._loaded is not None
-        key = self._lake.fingerprint("serving.item_rules")
+        key = self._lake.fingerprint(ITEM_RULES)
         if key != self._rules_key:
             server = replace(self._loaded.server, rules=rerank_rules(self._lake, self._domain))
             self._loaded, self._rules_key = Loaded(server, self._loaded.key), key
 
-    def _leave_stale(self, snapshot: int) -> None:
-        """Lists of this lane from before a snapshot, which the batch lane did not overwrite: they were ahead of it."""
-        left = self._lake.frame(_LEFT, [self._domain.surface, snapshot])
-        self.leave(left["user_id"])
+    def _stale(self, snapshot: int) -> list[str]:
+        """Users with lists of this lane from before a snapshot: the batch lane left them, since they were ahead."""
+        left = self._lake.frame(_LEFT, [self._domain.surface, snapshot])["user_id"].tolist()
         with self._lake.connect() as connection:
-            self.leave(cut_lists(connection, self._domain.surface, self._domain.top_k))
+            return [*left, *cut_lists(connection, self._domain.surface, self._domain.top_k)]
 
     def _take_in(self, until: int) -> None:
         """Forget the users who got events from another path, and renew their lists; take over items that changed."""
@@ -218,9 +273,8 @@ class LakeWatch:
             self.take_items(items)
 
 
-def server_key(lake: Lake) -> str:
+def _key(record: BuildRecord | None) -> str:
     """What decides which server is loaded: the last publication of lists."""
-    record = last_build(lake, TOP_K)
     return f"{record.fingerprint}:{record.snapshot}" if record else "none"
 
 

@@ -20,7 +20,7 @@ def build_worker(
     settings: Settings, metrics: NearlineMetrics, *, report: Callable[[BatchReport], None]
 ) -> NearlineWorker:
     """The worker of a home folder."""
-    watch = open_watch(settings)
+    watch = open_watch(settings, on_load_failure=metrics.error)
     return NearlineWorker(
         watch.lake,
         open_lane(settings, watch),

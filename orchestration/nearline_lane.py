@@ -17,8 +17,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def open_watch(settings: Settings) -> LakeWatch:
-    """Model, index and hot state of a home folder; nothing is loaded yet."""
+def open_watch(settings: Settings, *, on_load_failure: Callable[[Exception], None] | None = None) -> LakeWatch:
+    """Model, index and hot state of a home folder; nothing is loaded yet.
+
+    Args:
+        settings: The home folder's.
+        on_load_failure: Told of each failure to load the next model.
+    """
     return LakeWatch(
         warmed(open_lake(settings)),
         load_domain(settings.domain),
@@ -26,6 +31,7 @@ def open_watch(settings: Settings) -> LakeWatch:
         warehouse_project(settings),
         budget_bytes=settings.nearline_memory_mb * 2**20,
         new_item_users=settings.nearline_new_item_users,
+        on_load_failure=on_load_failure,
     )
 
 

@@ -32,7 +32,7 @@ STANDBY_S = 0.5
 IDLE_S = 0.1
 """How long is waited when nothing is there: by a stream, which ends it with the first event, else between two looks.
 
-A landing folder can only be looked at, and each look lists it; ten a second cost an event a tenth of a second at most.
+Each look lists a landing folder; ten a second cost an event a tenth of a second at most.
 """
 RENEW_EVERY_S = 1.0
 """How often the lake is asked for what others wrote, while no events come."""
@@ -138,17 +138,19 @@ class NearlineWorker:
                 for source in self._sources:
                     source.close()
                 self._alarm.close()
+                self._watch.close()
         return True
 
     def health(self) -> dict[str, Any]:
         """What the health page shows: well while the loop turns, leading or not."""
         age, term = time.monotonic() - self._last_turn, self._leadership.term
+        error = self._last_error or self._watch.load_error
         return {
-            "is_well": age < 60 and not self._last_error,
+            "is_well": age < 60 and not error,
             "leads": term is not None,
             "epoch": None if term is None else term.epoch,
             "seconds_since_turn": round(age, 1),
-            "last_error": self._last_error,
+            "last_error": error,
             "hot_users": len(self._watch),
             "is_warm": self._is_warm,
             "snapshot": self._watch.snapshot,
@@ -278,8 +280,7 @@ class NearlineWorker:
     def _failed(self, error: Exception, progress: _Progress, stop: threading.Event) -> None:
         """Wait before the next try, longer each time; what was delivered is kept."""
         self._note(error)
-        progress.failures += 1
-        progress.error = error
+        progress.failures, progress.error = progress.failures + 1, error
         stop.wait(min(_LONGEST_PAUSE_S, 0.2 * 2 ** min(progress.failures, 6)))
 
     def _note(self, error: Exception) -> None:

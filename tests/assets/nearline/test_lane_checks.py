@@ -164,6 +164,7 @@ def test_lists_that_were_cut_when_an_item_ran_out_are_left_out(market: Any) -> N
     market.lake.write(lambda connection: connection.execute(REVERSED, cut[:1]), message="by hand")
     assert _delta(market).differing == (cut[0],)
     market.publish(as_of=AS_OF)
+    market.wait_until(lambda: bool(lane._watch.refresh()) and not lane._watch.is_behind)
     lane.process(None, received_at=NOW, epoch=1)
     assert (_delta(market).differing, _delta(market).left_out) == ((), {})
 

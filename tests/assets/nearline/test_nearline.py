@@ -122,6 +122,7 @@ def test_batch_leaves_a_list_that_is_ahead_and_the_lane_renews_it(market: Any) -
     ahead = market.lists()
     market.publish()
     assert market.lists() == ahead
+    market.wait_until(lambda: bool(watch.refresh()) and not watch.is_behind)
     report = _process(market, watch, None)
     assert (report.users, report.source) == (1, "renewal")
     lanes = market.lake.frame("SELECT lane, count(*) AS n FROM serving.top_k GROUP BY lane ORDER BY lane")

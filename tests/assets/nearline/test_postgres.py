@@ -72,7 +72,8 @@ def test_a_connection_that_is_cut_loses_nothing(market: Any, start_worker: Any, 
 def _is_at_rest(market: Any, run: Any) -> bool:
     """Whether the worker knows the newest snapshot and has no list left to renew."""
     watch = run.worker._watch
-    return bool(watch.snapshot == market.lake.current_snapshot() and watch.left == 0 and watch.snapshot)
+    is_level = watch.snapshot == market.lake.current_snapshot() and not watch.is_behind
+    return bool(is_level and watch.left == 0 and watch.snapshot)
 
 
 def _renewed(market: Any) -> int:

@@ -1,0 +1,74 @@
+"""A server and all that goes with it: what the nearline lane loads when it begins and after each publication."""
+
+from dataclasses import dataclass
+
+from assets.background_load import IsWanted
+from assets.dbt_project import WarehouseProject
+from assets.domain import Domain
+from assets.item_changes import ItemChanges
+from assets.lake import Lake
+from assets.resources import ArtifactResource
+from assets.serving import Server
+from assets.warehouse_sql import InteractionRules
+from models.errors import NotFittedError
+
+ITEM_RULES = "serving.item_rules"
+
+
+@dataclass(frozen=True)
+class PreparedServer:
+    """A server with the items that the warehouse has not built yet."""
+
+    server: Server
+    key: str
+    """Of the publication that it belongs to."""
+    rules: InteractionRules
+    items: ItemChanges
+    """With the encoder of this server."""
+    item_rules: str
+    """Fingerprint of the business rules from before they were read; where it has changed, they are read again."""
+    fitting: tuple[str, ...]
+    """Users whom items fit that the warehouse has not built."""
+    snapshot: int
+    """Items that changed up to it are in the server."""
+
+
+@dataclass(frozen=True)
+class ServerLoader:
+    """Loads servers of one home folder; may be called from any thread."""
+
+    lake: Lake
+    domain: Domain
+    artifacts: ArtifactResource
+    project: WarehouseProject
+    new_item_users: int
+    """Most users whose lists are made anew for each new item."""
+
+    def load(self, key: str, is_wanted: IsWanted) -> PreparedServer | None:
+        """The server of the last publication; None where it ceased to be wanted meanwhile.
+
+        Args:
+            key: Of that publication.
+            is_wanted: Asked between the steps.
+
+        Raises:
+            NotFittedError: champion and index do not belong together; a refresh is under way, try again.
+            DataError: nothing was ever built.
+        """
+        snapshot, item_rules = self.lake.current_snapshot(), self.lake.fingerprint(ITEM_RULES)
+        server = Server.load(self.lake, self.domain, self.artifacts)
+        if server.index.model_version != server.model_version:
+            raise NotFittedError(
+                f"the index was built for model {server.index.model_version}, the champion is {server.model_version}; "
+                "wait for the refresh under way, or run `freshet run`"
+            )
+        if not is_wanted():
+            return None
+        rules = InteractionRules.load(self.project, self.lake)
+        items = ItemChanges(self.lake, self.domain, self.artifacts)
+        items.warm(server)
+        if not is_wanted():
+            return None
+        change = items.apply(server, rules, items.unbuilt())
+        fitting = items.fitting_users(server, change.new, each=self.new_item_users)
+        return PreparedServer(server, key, rules, items, item_rules, tuple(fitting), snapshot)

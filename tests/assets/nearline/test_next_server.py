@@ -1,0 +1,76 @@
+"""A promotion beside a lane at work: the next server is loaded while the present one makes lists."""
+
+import threading
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from assets.nearline import BatchReport
+from assets.nearline_watch import LakeWatch
+from assets.serving import Server
+from orchestration.nearline_lane import open_lane, open_watch
+
+NOW = datetime(2026, 1, 8, 12)
+
+
+def _process(market: Any, watch: LakeWatch, user: str = "") -> BatchReport:
+    rows = [f"{user},i00,purchase,2026-01-04T09:00:00Z,1"]
+    delivery = market.delivery(f"{user}.csv", rows) if user else None
+    return open_lane(market.settings, watch, now=lambda: NOW).process(delivery, received_at=NOW, epoch=1)
+
+
+def _versions(market: Any) -> set[str]:
+    return set(market.lake.frame("SELECT DISTINCT model_version FROM serving.top_k")["model_version"])
+
+
+def _renew(market: Any, watch: LakeWatch) -> None:
+    """Until no list is left, as the worker does between two batches."""
+    while watch.left:
+        _process(market, watch)
+
+
+@pytest.fixture
+def may_load(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Servers are loaded in other threads once it is set, and at once in this one."""
+    event, load, here = threading.Event(), Server.load, threading.get_ident()
+
+    def held(*arguments: Any) -> Server:
+        assert threading.get_ident() == here or event.wait(60)
+        return load(*arguments)
+
+    monkeypatch.setattr(Server, "load", held)
+    return event
+
+
+def test_lists_are_made_with_the_old_model_until_the_new_one_is_there(market: Any, may_load: threading.Event) -> None:
+    watch = open_watch(market.settings)
+    old = _process(market, watch, "u07").model_version
+    new = market.promote()
+    assert _process(market, watch, "u08").model_version == old
+    assert _process(market, watch, "u09").model_version == old
+    assert _versions(market) == {old, new}
+    may_load.set()
+    market.wait_until(lambda: watch.refresh().server.model_version == new)
+    report = _process(market, watch, "u10")
+    _renew(market, watch)
+    assert (report.model_version, _versions(market)) == (new, {new})
+    by_delta = market.lists()
+    market.build()
+    market.publish(watch.refresh().server, report.as_of)
+    assert market.lists() == by_delta
+    watch.close()
+
+
+def test_who_leads_next_renews_what_was_made_while_a_model_was_loaded(market: Any, may_load: threading.Event) -> None:
+    watch = open_watch(market.settings)
+    _process(market, watch, "u07")
+    new = market.promote()
+    _process(market, watch, "u08")
+    assert len(_versions(market)) == 2
+    may_load.set()
+    watch.close()
+    successor = open_watch(market.settings)
+    assert _process(market, successor).model_version == new
+    _renew(market, successor)
+    assert _versions(market) == {new}
