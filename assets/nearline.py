@@ -20,6 +20,7 @@ from assets.lake import Lake
 from assets.list_blocks import write_list_block
 from assets.list_freshness import by_user, oldest_kept
 from assets.list_guard import strike
+from assets.mirrors.held_lists import CommittedLists
 from assets.model_inputs import seconds
 from assets.nearline_commit import NewLists, RowCounts, StagedDelivery, commit_batch, list_files
 from assets.nearline_watch import LakeWatch, Loaded
@@ -57,6 +58,8 @@ class BatchReport:
     """Seconds from the latest event of each touched user to the commit."""
     arrival_lags: tuple[float, ...]
     """Seconds from the arrival of the first event of each touched user to the commit."""
+    lists: CommittedLists | None = None
+    """All that the batch did to the lists; None where it did nothing, or took items out of others' lists as well."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,7 @@ class NearlineLane:
             touched = self._touched(staged, renewed, from_lake=from_lake)
             self._on_stage("loaded")
             as_of = max([self._watch.as_of, *(day + timedelta(days=1) for day in touched.events["event_day"])])
-            committed: list[datetime] = []
-            banned, struck = self._watch.banned, list[str]()
+            committed, banned, struck = list[datetime](), self._watch.banned, list[str]()
             steps = self._advance(loaded, touched, as_of, folder)
             self._on_stage("advanced")
             lists = self._lists(loaded, delivery, touched, as_of, folder)
@@ -185,7 +187,9 @@ class NearlineLane:
             self._watch.take_items(sorted(set(staged.rows.accepted["item_id"].to_pylist())))
         self._on_stage("remembered")
         at = committed[-1] if committed else self._now()
-        return _report(loaded, lists, source, written.value, written.snapshot, as_of, at)
+        report = _report(loaded, lists, source, written.value, written.snapshot, as_of, at)
+        held = None if lists is None or struck else CommittedLists.of(lists.made, [done.step for done in steps])
+        return replace(report, lists=held)
 
     def _stage(self, delivery: Delivery | None, folder: Path, received_at: datetime) -> StagedDelivery | None:
         if delivery is None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,6 +14,7 @@ from assets.lake import Lake
 from assets.list_reader import ListReader
 from assets.mirrors.contract import ListMirror
 from assets.mirrors.filling import FillReport, catch_up
+from assets.mirrors.held_lists import CommittedLists, HeldLists
 from assets.mirrors.publishing import NOT_MIRRORED
 from assets.resources import MirrorResource
 from models.errors import MirrorError
@@ -21,6 +23,10 @@ from orchestration.nearline_lane import utc_now
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.settings import Settings, load_settings
 
+ListsCommitted = Callable[[int, CommittedLists | None], None]
+
+EVERY_S = 1.0
+"""Seconds from one filling to the next, at least: what a filling costs hardly depends on the number of lists."""
 RECHECK_S = 10.0
 """How often a follower looks at the lake without being told."""
 RETRY_S = 0.5
@@ -59,17 +65,20 @@ def open_list_reader(settings: Settings | None = None) -> ListReader:
 
 
 @contextmanager
-def followed_mirror(settings: Settings, metrics: NearlineMetrics) -> Iterator[Callable[[], None]]:
-    """Fill the mirror of a home folder while a worker runs; yields what to call after each commit."""
+def followed_mirror(settings: Settings, metrics: NearlineMetrics) -> Iterator[ListsCommitted]:
+    """Fill the mirror of a home folder while a worker runs; yields what to call after each commit.
+
+    It is called with the snapshot, and with what the commit did to the lists; None has that read from the lake.
+    """
     mirror = mirror_of(settings)
     if mirror is None:
-        yield lambda: None
+        yield lambda snapshot, lists: None
         return
     follower = MirrorFollower(
         open_lake(settings), mirror, now=utc_now, on_filled=metrics.mirrored, on_error=metrics.error
     )
     with follower:
-        yield follower.notify
+        yield follower.committed
 
 
 class MirrorFollower:
@@ -83,6 +92,7 @@ class MirrorFollower:
         now: Callable[[], datetime],
         on_filled: Callable[[FillReport], None],
         on_error: Callable[[Exception], None],
+        every_s: float = EVERY_S,
         recheck_s: float = RECHECK_S,
     ) -> None:
         """Bind everything; the thread runs inside `with`, which ends after a last filling.
@@ -93,13 +103,14 @@ class MirrorFollower:
             now: Clock of the edge.
             on_filled: Told of each filling.
             on_error: Told of each that failed; it is tried again.
-            recheck_s: Seconds after which the lake is looked at without a `notify`.
+            every_s: Seconds between two fillings, at least.
+            recheck_s: Seconds after which the lake is looked at without a call of `committed`.
         """
         self._lake, self._mirror, self._now = lake, mirror, now
         self._on_filled, self._on_error = on_filled, on_error
-        self._recheck = recheck_s
-        self._news = threading.Event()
-        self._ended = False
+        self._every, self._recheck = every_s, recheck_s
+        self._held = HeldLists()
+        self._news, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
     def __enter__(self) -> Self:
@@ -109,25 +120,34 @@ class MirrorFollower:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._ended = True
+        self._ended.set()
         self._news.set()
         self._thread.join()
         self._mirror.close()
 
-    def notify(self) -> None:
-        """Lists were committed."""
+    def committed(self, snapshot: int, lists: CommittedLists | None) -> None:
+        """Lists were committed by this process.
+
+        Args:
+            snapshot: In which.
+            lists: All that it did to them; None where that is to be read from the lake.
+        """
+        if lists is not None:
+            self._held.add(snapshot, lists)
         self._news.set()
 
     def _run(self) -> None:
-        while not self._ended:
+        while not self._ended.is_set():
+            began = time.monotonic()
             is_filled = self._fill()
+            self._ended.wait(self._every - (time.monotonic() - began))
             self._news.wait(self._recheck if is_filled else RETRY_S)
             self._news.clear()
         self._fill()
 
     def _fill(self) -> bool:
         try:
-            self._on_filled(catch_up(self._lake, self._mirror, now=self._now()))
+            self._on_filled(catch_up(self._lake, self._mirror, now=self._now(), held=self._held))
         except NOT_MIRRORED as error:
             # Such as a catalogue that is locked by a commit.
             _LOG.warning("%s", error)

@@ -1,4 +1,4 @@
-"""Brings a mirror up to the lake: by the lake's own changes where it can, else whole.
+"""Brings a mirror up to the lake: by what this process has committed, else by the lake's changes, else whole.
 
 Both lanes call `catch_up` after they have committed. Whatever happened in between (a killed process, a store that was
 gone, somebody who wrote lists by hand), the next call repairs, because the mirror knows the snapshot it is true for.
@@ -13,7 +13,8 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from assets.lake import Lake
-from assets.mirrors.contract import PAYLOAD, Entry, ListMirror, MirrorState, microseconds
+from assets.mirrors.contract import PAYLOAD, Entry, ListMirror, MirrorState, in_batches, microseconds
+from assets.mirrors.held_lists import HeldLists
 from models.errors import MirrorError
 
 WHOLE_FROM = 20_000
@@ -48,13 +49,18 @@ WHERE change_type IN ('insert', 'update_postimage')
 _GONE = "SELECT surface, user_id FROM changed WHERE NOT is_there"
 _ALL = f"SELECT {_COLUMNS} FROM serving.top_k"
 
-# When the first list was committed that a mirror of a snapshot lacks.
-_MISSING_SINCE = """
-SELECT min(epoch_us(snapshot_time)) FROM ducklake_snapshots('lake')
-WHERE snapshot_id > ? AND len(list_intersect(
+_CHANGES_LISTS = """len(list_intersect(
     list_concat(coalesce(changes['tables_inserted_into'], []), coalesce(changes['tables_deleted_from'], [])),
     [(SELECT table_id::VARCHAR FROM ducklake_table_info('lake') WHERE table_name = 'top_k')]
-)) > 0
+)) > 0"""
+# When the first list was committed that a mirror of a snapshot lacks.
+_MISSING_SINCE = f"""
+SELECT min(epoch_us(snapshot_time)) FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND {_CHANGES_LISTS}
+"""
+# A snapshot that was expired cannot say whether it changed lists, so they are counted as well.
+_SNAPSHOTS = f"""
+SELECT count(*), coalesce(list(snapshot_id) FILTER ({_CHANGES_LISTS}), [])
+FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND snapshot_id <= ?
 """
 
 
@@ -70,13 +76,14 @@ class FillReport:
     """Whether all lists were read anew."""
 
 
-def catch_up(lake: Lake, mirror: ListMirror, *, now: datetime) -> FillReport:
+def catch_up(lake: Lake, mirror: ListMirror, *, now: datetime, held: HeldLists | None = None) -> FillReport:
     """Bring a mirror up to the lake's present snapshot.
 
     Args:
         lake: The record.
         mirror: Its copy.
         now: The present moment, UTC without a zone; what has expired by then is left out.
+        held: Lists that this process has committed; only used where nobody else has changed any since.
 
     Raises:
         MirrorError: the store cannot be written, or another process fills it and does not end.
@@ -89,11 +96,16 @@ def catch_up(lake: Lake, mirror: ListMirror, *, now: datetime) -> FillReport:
             return FillReport(present.snapshot, 0, 0, is_whole=False)
         report = None
         if state is not None and _has(connection, state):
-            report = _fill_changes(connection, mirror, state, present, now)
+            if held is not None:
+                report = _fill_held(connection, mirror, held, state, present, now)
+            if report is None:
+                report = _fill_changes(connection, mirror, state, present, now)
         if report is None:
             report = _fill_whole(lake, mirror, state, present, now)
         mirror.remove_expired(now)
         mirror.mark(present)
+    if held is not None:
+        held.forget(present.snapshot)
     return report
 
 
@@ -133,6 +145,32 @@ def _turn(lake: Lake) -> Iterator[None]:
 def _has(connection: duckdb.DuckDBPyConnection, state: MirrorState) -> bool:
     """Whether a state is one of this lake, and its snapshot was not expired."""
     return connection.execute(_THEN, [state.snapshot]).fetchall() == [(state.committed_at,)]
+
+
+def _fill_held(
+    connection: duckdb.DuckDBPyConnection,
+    mirror: ListMirror,
+    held: HeldLists,
+    state: MirrorState,
+    present: MirrorState,
+    now: datetime,
+) -> FillReport | None:
+    """Write lists that are held; None where they are not all that has changed since a state."""
+    span = (state.snapshot, present.snapshot)
+    commits = held.since(*span)
+    known, changing = connection.execute(_SNAPSHOTS, span).fetchall()[0]
+    if known != present.snapshot - state.snapshot or not set(changing) <= set(commits):
+        return None
+    entries: dict[tuple[str, str], Entry | None] = {}
+    for one in commits.values():
+        entries.update({(one.made.surface, user): None for user in one.gone})
+        entries.update({(entry.surface, entry.user_id): entry for entry in one.entries()})
+    new = [entry for entry in entries.values() if entry is not None]
+    gone = [key for key, entry in entries.items() if entry is None]
+    for some in in_batches(new, _ROWS):
+        mirror.put(some, stamp=present.committed_at, now=now)
+    mirror.remove(gone)
+    return FillReport(present.snapshot, len(new), len(gone), is_whole=False)
 
 
 def _fill_changes(

@@ -1,6 +1,7 @@
 """`freshet nearline`: the warm worker that keeps the lists of touched users fresh within seconds."""
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,8 +44,9 @@ def nearline(
     ):
 
         def report(batch: "BatchReport") -> None:
-            notify()
-            reporter(batch)
+            notify(batch.snapshot, batch.lists)
+            # Reports may wait; what they do not tell is not kept for them.
+            reporter(replace(batch, lists=None))
 
         worker = build_worker(settings, metrics, report=report)
         with HealthServer(host, port, metrics, worker.health) as server:

@@ -39,7 +39,7 @@ def test_a_commit_is_in_the_mirror_without_waiting_for_the_next_look(lake: Lake,
     )
     with follower:
         _publish(lake, "a")
-        follower.notify()
+        follower.committed(lake.current_snapshot(), None)
         assert filled.wait(60)
         assert mirror.read("home", "a", now=NOW) is not None
         _publish(lake, "b")
