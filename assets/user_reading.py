@@ -28,6 +28,9 @@ everybody AS (
 SELECT user_id, coalesce(interactions, 0) AS interactions FROM everybody LEFT JOIN active USING (user_id)
 ORDER BY latest DESC NULLS LAST, user_id
 """
+_LATER_DAYS = """
+SELECT event_day FROM ops.pending_days UNION SELECT event_day FROM raw.events WHERE event_day > ? ORDER BY event_day
+"""
 _BUILT_UNTIL = "SELECT max(event_day) AS day FROM (FROM raw.events ANTI JOIN ops.pending_days USING (event_day))"
 
 
@@ -40,6 +43,16 @@ def built_until(lake: Lake, snapshot: int) -> date:
     """Last day with events that the warehouse has built."""
     day = lake.frame(_BUILT_UNTIL, snapshot=snapshot)["day"].iloc[0]
     return date.min if pd.isna(day) else pd.Timestamp(day).date()
+
+
+def later_days(connection: duckdb.DuckDBPyConnection, day: date) -> pd.Series:
+    """Days with events that the warehouse has not built, and all that are later than a day.
+
+    Args:
+        connection: In which the lake is the default database.
+        day: Last day that was built at first.
+    """
+    return connection.execute(_LATER_DAYS, [day]).df()["event_day"]
 
 
 def events_of_days(connection: duckdb.DuckDBPyConnection, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from assets.lake import Lake
-from assets.user_reading import built_until, built_users, events_of_days, everybody
+from assets.user_reading import built_until, built_users, events_of_days, everybody, later_days
 from assets.warehouse_sql import EVENT_COLUMNS, InteractionRules
 from models.nearline import INTERACTION_COLUMNS, RebuiltDays, Step, UserState, with_days_replaced
 
@@ -175,7 +175,10 @@ class UserStates:
             if not missing and not len(days):
                 return
         with self._lake.connect(snapshot=snapshot) as connection:
-            pending = connection.execute("SELECT event_day FROM ops.pending_days").df()["event_day"]
+            if self._built_until is None:
+                self._built_until = built_until(self._lake, snapshot)
+            # What the warehouse has built since is no longer pending, and `_has_day` asks for no day so late.
+            pending = later_days(connection, self._built_until)
             of_missing = pd.MultiIndex.from_product([missing, pending], names=_KEYS).to_frame(index=False)
             wanted = pd.concat([days.astype({"event_day": "datetime64[us]"}), of_missing]).drop_duplicates()
             events = events_of_days(connection, wanted)

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from assets.domain import load_domain
@@ -12,7 +13,10 @@ from assets.nearline_watch import LakeWatch
 from assets.pending_days import pending_days
 from assets.pseudonyms import pseudonymise
 from assets.streams.contract import Delivery
+from assets.user_states import NO_DAYS, UserStates
+from assets.warehouse_sql import InteractionRules
 from models.errors import LeaseLostError, PositionMovedError
+from orchestration.home import warehouse_project
 from orchestration.nearline_lane import open_lane, open_watch
 
 NOW = datetime(2026, 1, 8, 12)
@@ -147,6 +151,18 @@ def test_what_was_forgotten_is_read_back(market: Any) -> None:
     poor = market.lists()
     assert _process(market, watch, market.delivery("again.csv", AWKWARD[:5])).counts.duplicate == 5
     assert market.lists() == poor
+
+
+def test_a_user_read_back_after_a_build_keeps_the_events_of_days_that_it_built(market: Any) -> None:
+    lake = market.lake
+    states = UserStates(lake, InteractionRules.load(warehouse_project(market.settings), lake), budget_bytes=10**6)
+    states.load(NO_DAYS, user_ids=[pseudonymise("u01", KEY)], snapshot=lake.current_snapshot())
+    _ingest_by_batch(market, "u07,i11,view,2026-01-04T11:00:00Z,")
+    market.build()
+    assert not pending_days(lake)
+    pairs = pd.DataFrame({"user_id": [pseudonymise("u07", KEY)], "event_day": [date(2026, 1, 4)]})
+    states.load(pairs, snapshot=lake.current_snapshot())
+    assert states.events(pairs)["item_id"].tolist() == ["i11"]
 
 
 def test_users_read_ahead_are_as_if_read_when_needed(market: Any) -> None:
