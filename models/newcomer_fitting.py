@@ -6,6 +6,7 @@ the scores of its neighbours, which makes the chances slightly too high; `lift` 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,26 +38,61 @@ HISTORY_LENGTH = 1_000
 """Latest interactions of a user that count as seen."""
 
 
-def fit_newcomers(
-    generator: CandidateGenerator,
-    request: CandidateRequest,
-    holdout: Holdout,
-    can_be_new: BoolArray,
-    fusion_weights: FloatArray,
-    text: int,
-    config: NewcomerConfig,
-    *,
-    seed: int,
-) -> Newcomers | None:
+@dataclass(frozen=True)
+class AsNew:
+    """Scores items with interactions as if they had none."""
+
+    generator: CandidateGenerator
+    """With a lending that knows all items of `can_be_new`."""
+    request: CandidateRequest
+    """Of the candidates, without new items."""
+    can_be_new: BoolArray
+    """Items with interactions and a text, shape (items,)."""
+    fusion_weights: FloatArray
+    """Of the weighted fusion, shape (retrievers,)."""
+    text: int
+    """Place of the text retriever among the retrievers."""
+
+    def add_rows(
+        self, histories: Histories, wanted: IntArray, drawn: IntArray, items: "_Sample", places: "_Sample"
+    ) -> None:
+        """Add the rows of one batch of users to the samples of both regressions.
+
+        Args:
+            histories: The users.
+            wanted: What each took next, shape (users,).
+            drawn: Items drawn at random, shape (users, DRAWN).
+            items: Gets the items as if they were new.
+            places: Gets the first places of the users' lists.
+        """
+
+        def chosen(candidates: ScoredCandidates) -> IntArray:
+            is_other = (candidates.items != PADDING) & self.can_be_new[np.maximum(candidates.items, 0)]
+            return np.concatenate([wanted[:, None], _nearest(candidates, is_other, self.text), drawn], axis=1)
+
+        candidates, rows, scores = self.generator.score_as_new(histories, self.request, chosen)
+        fused = candidates.fused(self.fusion_weights)
+        is_other = candidates.items != PADDING
+        best = best_scores(fused, is_other)
+        as_new = ScoredCandidates(rows, scores).fused(self.fusion_weights)
+        others = Others(candidates.scores[self.text], fused, is_other)
+        is_hit = np.zeros(rows.shape, dtype=bool)
+        is_hit[:, 0] = True
+        weights = _weights(rows, histories.seen(len(self.can_be_new)), int(self.can_be_new.sum()))
+        items.add(item_features(scores, as_new, others, best, histories.lengths, text=self.text), is_hit, weights)
+        order = np.argsort(-fused, axis=1, kind="stable")[:, :PLACES]
+        listed = np.take_along_axis(candidates.items, order, axis=1)
+        listed = np.pad(listed, ((0, 0), (0, PLACES - listed.shape[1])), constant_values=PADDING)
+        is_real = (listed != PADDING).astype(np.float64)
+        places.add(place_features(best, histories.lengths), listed == wanted[:, None], is_real)
+
+
+def fit_newcomers(source: AsNew, holdout: Holdout, config: NewcomerConfig, *, seed: int) -> Newcomers | None:
     """Fit both regressions; None where too few users took an item that can be scored as if it were new.
 
     Args:
-        generator: With a lending that knows all items of `can_be_new`.
-        request: Of the candidates, without new items.
+        source: Scores items as if they were new.
         holdout: Users, their histories and what they took next; the first target of each user counts.
-        can_be_new: Items with interactions and a text, shape (items,).
-        fusion_weights: Of the weighted fusion, shape (retrievers,).
-        text: Place of the text retriever among the retrievers.
         config: How many users.
         seed: Of the users and items drawn.
     """
@@ -65,20 +101,19 @@ def fit_newcomers(
     first = np.full(holdout.count, PADDING, dtype=np.int64)
     has_target = targets.lengths > 0
     first[has_target] = targets.item_rows[targets.start[:-1][has_target]]
-    users = np.flatnonzero((first != PADDING) & can_be_new[np.maximum(first, 0)])
+    users = np.flatnonzero((first != PADDING) & source.can_be_new[np.maximum(first, 0)])
     users = np.sort(rng.permutation(users)[: config.users])
     if len(users) < FEWEST_USERS:
         return None
-    drawable = np.flatnonzero(can_be_new).astype(np.int32)
+    drawable = np.flatnonzero(source.can_be_new).astype(np.int32)
     items, places = _Sample(), _Sample()
-    size = batch_size(len(can_be_new))
+    size = batch_size(len(source.can_be_new))
     for begin in range(0, len(users), size):
         batch = users[begin : begin + size]
         histories = holdout.history.histories(holdout.user_rows[batch], length=HISTORY_LENGTH)
-        wanted = first[batch].astype(np.int32)
         drawn = rng.choice(drawable, (len(batch), DRAWN))
-        _add(items, places, generator, request, histories, wanted, drawn, can_be_new, fusion_weights, text)
-    return Newcomers(fusion_weights, text, items.fitted(), places.fitted(), config.lift or 0.0)
+        source.add_rows(histories, first[batch].astype(np.int32), drawn, items, places)
+    return Newcomers(source.fusion_weights, source.text, items.fitted(), places.fitted(), config.lift or 0.0)
 
 
 def fit_for(recommender: "Recommender", holdout: Holdout, *, seed: int) -> Newcomers | None:
@@ -98,8 +133,8 @@ def fit_for(recommender: "Recommender", holdout: Holdout, *, seed: int) -> Newco
         allowed &= recommender.catalogue.available_at(moment_of(holdout))
     none = np.zeros(0, dtype=np.int32)
     request = CandidateRequest(config.candidates_per_retriever, allowed, config.exclude_seen, none, none)
-    weights, text = recommender.weight_array(), names.index(TEXT)
-    return fit_newcomers(generator, request, holdout, can_be_new, weights, text, config.newcomers, seed=seed)
+    source = AsNew(generator, request, can_be_new, recommender.weight_array(), names.index(TEXT))
+    return fit_newcomers(source, holdout, config.newcomers, seed=seed)
 
 
 class _Sample:
@@ -130,43 +165,6 @@ class _Sample:
         model.fit((features - mean) / deviation, hits, sample_weight=np.concatenate(self._weights))
         weights = model.coef_[0] / deviation
         return LogOdds(tuple(weights.round(8).tolist()), round(float(model.intercept_[0] - weights @ mean), 8))
-
-
-def _add(
-    items: _Sample,
-    places: _Sample,
-    generator: CandidateGenerator,
-    request: CandidateRequest,
-    histories: Histories,
-    wanted: IntArray,
-    drawn: IntArray,
-    can_be_new: BoolArray,
-    fusion_weights: FloatArray,
-    text: int,
-) -> None:
-    """The rows of one batch of users."""
-
-    def chosen(candidates: ScoredCandidates) -> IntArray:
-        is_other = (candidates.items != PADDING) & can_be_new[np.maximum(candidates.items, 0)]
-        near = _nearest(candidates, is_other, text)
-        return np.concatenate([wanted[:, None], near, drawn], axis=1)
-
-    candidates, rows, scores = generator.score_as_new(histories, request, chosen)
-    fused = candidates.fused(fusion_weights)
-    is_other = candidates.items != PADDING
-    lengths = histories.lengths
-    best = best_scores(fused, is_other)
-    as_new = ScoredCandidates(rows, scores).fused(fusion_weights)
-    others = Others(candidates.scores[text], fused, is_other)
-    is_hit = np.zeros(rows.shape, dtype=bool)
-    is_hit[:, 0] = True
-    weights = _weights(rows, histories.seen(len(can_be_new)), int(can_be_new.sum()))
-    items.add(item_features(scores, as_new, others, best, lengths, text=text), is_hit, weights)
-    order = np.argsort(-fused, axis=1, kind="stable")[:, :PLACES]
-    listed = np.take_along_axis(candidates.items, order, axis=1)
-    listed = np.pad(listed, ((0, 0), (0, PLACES - listed.shape[1])), constant_values=PADDING)
-    is_real = (listed != PADDING).astype(np.float64)
-    places.add(place_features(best, lengths), listed == wanted[:, None], is_real)
 
 
 def _nearest(candidates: ScoredCandidates, is_other: BoolArray, text: int) -> IntArray:
