@@ -27,9 +27,11 @@ from models.cold_slots import (
     choose_slots,
     cold_users,
     draw_items,
+    hide_items,
     hold_out_items,
     measure_lifts,
     measure_slots,
+    measure_without,
     slot_options,
 )
 from models.content import ContentConfig, ContentRetriever
@@ -107,9 +109,10 @@ def measure(
     judging = hold_out_items(split, items)
     judge = Recommender.fit(judging.train, judging.validation, catalogue, config, seed=arguments.seed)
     tested = tradeoffs(judge, judging.test, items, rules, options)
-    if chosen.lift is None:
-        rules = replace(rules, cold_places=chosen.places)
-        judge.newcomers = None
+    if chosen is tried[0]:
+        judge.refresh(hide_items(judge.catalogue, items))
+    elif chosen.lift is None:
+        rules, judge.newcomers = replace(rules, cold_places=chosen.places), None
     elif judge.newcomers is not None:
         judge.newcomers = replace(judge.newcomers, lift=chosen.lift)
     ranked = rank_holdout(judge, judging.test, rules, top_k=K)
@@ -125,7 +128,8 @@ def measure(
         "dataset": arguments.name or data.domain.name,
         "held_out_items": arguments.items,
         "cold_users": int(is_cold.sum()),
-        "chosen": {"places": list(chosen.places), "lift": chosen.lift},
+        "chosen_places": list(chosen.places),
+        "chosen_lift": chosen.lift,
         "content": asdict(config.content),
         "newcomers": asdict(config.newcomers),
         "cold_recall@10": asdict(interval),
@@ -139,9 +143,12 @@ def measure(
 def tradeoffs(
     recommender: Recommender, holdout: Holdout, items: LongArray, rules: RerankRules, options: list[tuple[int, ...]]
 ) -> list[SlotTradeoff]:
-    """Lists without the held-out items first, then placed by their chances, then competing and in reserved places."""
-    found = measure_lifts(recommender, holdout, items, rules, LIFTS, k=K)
-    fitted, recommender.newcomers = recommender.newcomers, None
+    """Lists without the held-out items, then with them: placed by chance, competing by text, in reserved places."""
+    found = [measure_without(recommender, holdout, items, rules, k=K)]
+    fitted = recommender.newcomers
+    if fitted is not None:
+        found += measure_lifts(recommender, holdout, items, rules, LIFTS, k=K)
+    recommender.newcomers = None
     found += measure_slots(recommender, holdout, items, rules, options, k=K)
     recommender.newcomers = fitted
     for option in found[1:]:

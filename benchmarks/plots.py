@@ -120,21 +120,26 @@ def training_curve(run: Mapping[str, Any]) -> Figure:
 
 
 def cold_curve(run: Mapping[str, Any]) -> Figure:
-    """What places for items without interactions give their takers and cost all users."""
+    """What showing items without interactions gives their takers and costs all users, each way as a line."""
     figure, axes = one_panel()
-    across = [option["recall"] for option in run["test"]]
-    up = [option["cold_recall"] for option in run["test"]]
-    axes.plot(across, up, color=GREY, marker="o", markersize=4)
-    for option, x, y in zip(run["test"], across, up, strict=True):
-        is_chosen = option["places"] == run["chosen_places"]
-        label = f"{len(option['places'])} places" + (" (chosen)" if is_chosen else "")
-        axes.annotate(label, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    chosen = run["chosen_places"], run.get("chosen_lift")
+    ways = {False: ("reserved places", GREY), True: ("placed by chance", BLUE)}
+    for is_lifted, (way, color) in ways.items():
+        options = [option for option in run["test"] if (option.get("lift") is not None) == is_lifted]
+        points = [(option["recall"], option["cold_recall"]) for option in options]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=4, label=way)
+        for option, point in zip(options, points, strict=True):
+            name = f"lift {option['lift']:g}" if is_lifted else f"{len(option['places'])} places"
+            is_chosen = (option["places"], option.get("lift")) == chosen
+            axes.annotate(name + " (chosen)" * is_chosen, point, xytext=(5, 4), textcoords="offset points", fontsize=8)
     axes.set(
-        title=f"{run['dataset']}: places reserved for new items, test",
+        title=f"{run['dataset']}: new items in the lists, test",
         xlabel="Recall@10, all users",
         ylabel="Recall@10, users who take a new item",
     )
     axes.margins(x=0.2)
+    axes.legend(frameon=False)
     return figure
 
 

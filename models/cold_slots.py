@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.catalogue import Catalogue
 from models.errors import ConfigurationError, DataError
 from models.holdout_ranking import rank_holdout
 from models.interactions import BoolArray, InteractionLog, LongArray
@@ -60,6 +61,13 @@ def hold_out_items(split: Split, items: LongArray) -> Split:
     )
 
 
+def hide_items(catalogue: Catalogue, items: LongArray) -> Catalogue:
+    """The catalogue with `items` never available."""
+    hidden = replace(catalogue, available_from=catalogue.available_from.copy())
+    hidden.available_from[items] = np.iinfo(np.int64).max
+    return hidden
+
+
 def slot_options(k: int, most: int) -> list[tuple[int, ...]]:
     """No place, the last one of the first `k`, the last two, and so on up to `most`: late places cost least."""
     if not 0 <= most <= k:
@@ -94,10 +102,22 @@ def measure_slots(
     return found
 
 
+def measure_without(
+    recommender: Recommender, holdout: Holdout, items: LongArray, rules: RerankRules, *, k: int
+) -> SlotTradeoff:
+    """Recall at `k` of lists that hold none of the held-out items; arguments are those of `measure_slots`."""
+    catalogue = recommender.catalogue
+    recommender.refresh(hide_items(catalogue, items))
+    try:
+        return SlotTradeoff((), *_recalls(recommender, holdout, rules, cold_users(holdout, items), k))
+    finally:
+        recommender.refresh(catalogue)
+
+
 def measure_lifts(
     recommender: Recommender, holdout: Holdout, items: LongArray, rules: RerankRules, lifts: Sequence[float], *, k: int
 ) -> list[SlotTradeoff]:
-    """Recall at `k` of lists without any of the held-out items, then with them placed by their chance, for each lift.
+    """Recall at `k` of lists with the held-out items placed by their chance, for each lift.
 
     Arguments are those of `measure_slots`; the recommender has fitted the chances.
 
@@ -108,12 +128,7 @@ def measure_lifts(
     if fitted is None:
         raise DataError("the recommender knows no chances of new items; set newcomers.lift and fit it again")
     is_cold_user = cold_users(holdout, items)
-    catalogue = recommender.catalogue
-    hidden = replace(catalogue, available_from=catalogue.available_from.copy())
-    hidden.available_from[items] = np.iinfo(np.int64).max
-    recommender.refresh(hidden)
-    found = [SlotTradeoff((), *_recalls(recommender, holdout, rules, is_cold_user, k))]
-    recommender.refresh(catalogue)
+    found = []
     for lift in lifts:
         recommender.newcomers = replace(fitted, lift=lift)
         found.append(SlotTradeoff((), *_recalls(recommender, holdout, rules, is_cold_user, k), lift))
