@@ -90,8 +90,7 @@ class UserStates:
         missing = sorted(user for user in users if user not in self._users)
         self.misses += len(missing)
         self.hits += len(users) - len(missing)
-        if self._built_until is None:
-            self._built_until = built_until(self._lake, snapshot)
+        self._know_built(snapshot)
         days = pairs[np.array([not self._has_day(user, day) for user, day in _rows(pairs)], dtype=bool)]
         if len(days) or missing:
             self._read(missing, days, snapshot)
@@ -174,11 +173,10 @@ class UserStates:
             days = days[~days["user_id"].isin(strangers)]
             if not missing and not len(days):
                 return
+        built = self._know_built(snapshot)
         with self._lake.connect(snapshot=snapshot) as connection:
-            if self._built_until is None:
-                self._built_until = built_until(self._lake, snapshot)
             # What the warehouse has built since is no longer pending, and `_has_day` asks for no day so late.
-            pending = later_days(connection, self._built_until)
+            pending = later_days(connection, built)
             of_missing = pd.MultiIndex.from_product([missing, pending], names=_KEYS).to_frame(index=False)
             wanted = pd.concat([days.astype({"event_day": "datetime64[us]"}), of_missing]).drop_duplicates()
             events = events_of_days(connection, wanted)
@@ -189,6 +187,12 @@ class UserStates:
         self._add_days(wanted, events)
         if self._in_lake is not None:
             self._in_lake.difference_update(missing)
+
+    def _know_built(self, snapshot: int) -> date:
+        """The last day that the warehouse had built when it was first asked for."""
+        if self._built_until is None:
+            self._built_until = built_until(self._lake, snapshot)
+        return self._built_until
 
     def _has_day(self, user: str, day: Any) -> bool:
         """Whether nothing of a day is to be read for a user who is hot, or will be together with the pending days."""

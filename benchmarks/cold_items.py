@@ -169,9 +169,7 @@ def best_content(
 ) -> ContentConfig:
     """The recency decay whose text lists of held-out items alone serve their validation users best."""
     users = cold_users(split.validation, items)
-    only = replace(catalogue, available_from=catalogue.available_from.copy())
-    is_held_out = np.isin(np.arange(catalogue.count), items)
-    only.available_from[~is_held_out] = np.iinfo(np.int64).max
+    only = hide_items(catalogue, np.setdiff1d(np.arange(catalogue.count), items))
 
     def quality(decay: float) -> float:
         content = ContentRetriever(replace(config, recency_decay=decay))

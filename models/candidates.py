@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.exact_products import ExactItems
-from models.fusion import ScoredCandidates, normalise
+from models.fusion import ScoredCandidates, leading_columns, normalise
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, LongArray
 from models.lending import Lending
 from models.retriever import Retriever, VectorRetriever, top_rows
@@ -133,7 +133,7 @@ class CandidateGenerator:
         rows = np.maximum(items, 0)
         if self._lending is None or not is_new.any():
             return np.stack([normalise(view.at(rows), is_candidate) for view in views.values()])
-        columns = np.argsort(~is_new, axis=1, kind="stable")[:, : int(is_new.sum(axis=1).max())]
+        columns = leading_columns(is_new)
         own = np.where(np.take_along_axis(is_new, columns, axis=1), np.take_along_axis(rows, columns, axis=1), PADDING)
         scores = np.empty((len(views), *items.shape), dtype=np.float32)
         for place, (name, view) in enumerate(views.items()):

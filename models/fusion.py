@@ -58,8 +58,7 @@ class ScoredCandidates:
         is_kept = np.zeros(self.items.shape, dtype=bool) if keep is None else keep.copy()
         np.put_along_axis(is_kept, order[:, :count], True, axis=1)
         is_kept &= self.items != PADDING
-        width = max(int(is_kept.sum(axis=1).max(initial=0)), 1)
-        columns = np.argsort(~is_kept, axis=1, kind="stable")[:, :width]
+        columns = leading_columns(is_kept)
         is_real = np.take_along_axis(is_kept, columns, axis=1)
         return ScoredCandidates(
             np.where(is_real, np.take_along_axis(self.items, columns, axis=1), PADDING).astype(np.int32),
@@ -87,6 +86,15 @@ class ScoredCandidates:
         np.put_along_axis(ranks, order, first + 1, axis=2)
         knows = self.scores.any(axis=2, keepdims=True)
         return np.where(is_candidate & knows, ranks, np.float32(0))
+
+
+def leading_columns(is_kept: BoolArray) -> LongArray:
+    """Columns of each user's kept candidates, in their order; others follow where a user has fewer than the most.
+
+    Shape (users, most kept candidates of a user), at least one column.
+    """
+    width = max(int(is_kept.sum(axis=1).max(initial=0)), 1)
+    return np.argsort(~is_kept, axis=1, kind="stable")[:, :width]
 
 
 def normalise(scores: FloatArray, is_candidate: BoolArray, is_reference: BoolArray | None = None) -> FloatArray:

@@ -17,7 +17,7 @@ from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntAr
 from models.lending import Lending
 from models.newcomer_config import NewcomerConfig
 from models.newcomers import PLACES, LogOdds, Newcomers, Others, best_scores, item_features, place_features
-from models.ranking_sample import moment_of
+from models.ranking_sample import SEEN_LENGTH, moment_of
 from models.retriever import VectorRetriever
 from models.splitting import Holdout
 from models.user_batches import batch_size
@@ -34,8 +34,6 @@ FEWEST_USERS = 200
 NOT_FITTED = (
     f"fewer than {FEWEST_USERS} validation users took an item with a text next; new items compete by their text"
 )
-HISTORY_LENGTH = 1_000
-"""Latest interactions of a user that count as seen."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def fit_newcomers(source: AsNew, holdout: Holdout, config: NewcomerConfig, *, se
     size = batch_size(len(source.can_be_new))
     for begin in range(0, len(users), size):
         batch = users[begin : begin + size]
-        histories = holdout.history.histories(holdout.user_rows[batch], length=HISTORY_LENGTH)
+        histories = holdout.history.histories(holdout.user_rows[batch], length=SEEN_LENGTH)
         drawn = rng.choice(drawable, (len(batch), DRAWN))
         source.add_rows(histories, first[batch].astype(np.int32), drawn, items, places)
     return Newcomers(source.fusion_weights, source.text, items.fitted(), places.fitted(), config.lift or 0.0)
@@ -128,7 +126,7 @@ def fit_for(recommender: "Recommender", holdout: Holdout, *, seed: int) -> Newco
     if not len(lending.neighbours):
         return None
     generator = CandidateGenerator(recommender.retrievers, recommender.text_aware, lending=lending)
-    allowed = np.ones(len(vectors), dtype=bool) & ~recommender.is_cold
+    allowed = ~recommender.is_cold
     if holdout.boundary is not None:
         allowed &= recommender.catalogue.available_at(moment_of(holdout))
     none = np.zeros(0, dtype=np.int32)

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 import orjson
 
-from models.fusion import DECIMALS, ScoredCandidates
+from models.fusion import DECIMALS, ScoredCandidates, leading_columns
 from models.interactions import PADDING, BoolArray, FloatArray, LongArray
 
 PLACES = 30
@@ -71,7 +71,7 @@ class Newcomers:
         is_new = is_new & is_other.any(axis=1, keepdims=True)
         if not is_new.any():
             return scores
-        columns = np.argsort(~is_new, axis=1, kind="stable")[:, : int(is_new.sum(axis=1).max())]
+        columns = leading_columns(is_new)
         fused = candidates.fused(self.fusion_weights)
         place_scores = best_scores(fused, is_other)
         odds = self.of_item.of(

@@ -75,17 +75,19 @@ class Scorer:
         has_history = (histories.lengths > 0)[:, None]
         own = self._ranker.contributions(candidates, self._context(histories), places)
         values = np.zeros((len(self.terms), *places.shape), dtype=np.float32)
-        is_new = at_places(self._is_new(candidates, histories)[None].astype(np.float32), places)[0] > 0
-        values[: len(own)] = np.where(has_history & ~is_new, own, 0)
+        values[: len(own)] = np.where(has_history, own, 0)
         popularity = at_places(candidates.scores[[self._popularity]], places)[0]
         values[self.terms.index(POPULARITY)] += np.where(has_history, 0, popularity)
         boost = self._boost[np.maximum(candidates.items, 0)]
         values[self.terms.index(BOOST)] = at_places(boost[None], places)[0]
         if self._has_cold_text:
             values[self.terms.index(COLD_TEXT)] = at_places(self._cold_text(candidates)[None], places)[0]
-        # What a new item shows follows from its chance, which is no sum over retrievers.
-        chance = at_places((scored.scores - boost)[None], places)[0]
-        values[self.terms.index(COLD_TEXT)] += np.where(is_new, chance, np.float32(0))
+        if self._newcomers is not None:
+            # What a new item shows follows from its chance, which is no sum over retrievers.
+            is_new = at_places(self._is_new(candidates, histories)[None].astype(np.float32), places)[0] > 0
+            chance = at_places((scored.scores - boost)[None], places)[0]
+            values[: len(own)] = np.where(is_new, 0, values[: len(own)])
+            values[self.terms.index(COLD_TEXT)] += np.where(is_new, chance, np.float32(0))
         return values
 
     def sources(self, scored: Scored, contributions: FloatArray, places: IntArray, items: IntArray) -> LongArray:

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from copy import copy, deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from models.catalogue import Catalogue
-from models.cold_slots import cold_users, draw_items, hold_out_items, measure_lifts, measure_without
+from models.cold_slots import cold_users, draw_items, hide_items, hold_out_items, measure_lifts, measure_without
 from models.errors import ConfigurationError
 from models.fusion import normalise
 from models.holdout_ranking import rank_holdout
@@ -131,11 +131,8 @@ def test_one_by_one_equals_one_batch_and_a_saved_model_says_the_same(shop: Shop,
 def test_new_items_do_not_change_the_scores_of_others(shop: Shop) -> None:
     recommender, split, new = shop
     frame = frame_of(recommender, split, np.arange(40), top_k=20)
-    hidden = replace(recommender.catalogue, available_from=recommender.catalogue.available_from.copy())
-    hidden.available_from[new] = np.iinfo(np.int64).max
-    own = Recommender(recommender.config, hidden)
-    own.__dict__.update(recommender.__dict__)
-    own.catalogue = hidden
+    own = copy(recommender)
+    own.catalogue = hide_items(recommender.catalogue, new)
     without = frame_of(own, split, np.arange(40), top_k=20)
     names = recommender.catalogue.item_ids[new]
     assert frame["item_id"].isin(names).any()
@@ -147,9 +144,7 @@ def test_new_items_do_not_change_the_scores_of_others(shop: Shop) -> None:
 
 
 def test_an_item_with_interactions_is_new_no_more(shop: Shop) -> None:
-    recommender, _, new = shop
-    own = Recommender(recommender.config, recommender.catalogue)
-    own.__dict__.update(recommender.__dict__)
+    own, _, new = deepcopy(shop)
     assert own.lending is not None
     assert own.lending.borrows(new.astype(np.int32)[None]).all()
     catalogue, log = market()
