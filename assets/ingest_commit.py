@@ -9,8 +9,11 @@ from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
+from assets.known_events import KnownEvents, new_rows
 from assets.landing_zone import LandingFile
+from assets.pending_days import mark_pending
 from models.errors import DataError
 from models.schema import RAW_EVENTS, RAW_ITEMS, RAW_USERS, Table
 from quality.landing_columns import Kind
@@ -46,19 +49,22 @@ class FileReport:
     ignored_columns: tuple[str, ...] = ()
 
 
-def commit_file(staged: StagedFile, received_at: datetime) -> Callable[[duckdb.DuckDBPyConnection], FileReport | None]:
+def commit_file(
+    staged: StagedFile, received_at: datetime, known: KnownEvents | None = None
+) -> Callable[[duckdb.DuckDBPyConnection], FileReport | None]:
     """The work of `Lake.write` for one staged file; it answers None when another process was first.
 
     Args:
         staged: The file.
         received_at: Moment of reception, UTC without a zone.
+        known: As of `insert_new_rows`.
     """
 
     def work(connection: duckdb.DuckDBPyConnection) -> FileReport | None:
         # By kind too: one wide file may have been landed both as events and as items.
         identity = [staged.file.file_hash, staged.file.kind]
-        known = connection.execute("SELECT 1 FROM ops.files WHERE file_hash = ? AND kind = ?", identity).fetchall()
-        return None if known else _add_file(connection, staged, received_at)
+        seen = connection.execute("SELECT 1 FROM ops.files WHERE file_hash = ? AND kind = ?", identity).fetchall()
+        return None if seen else _add_file(connection, staged, received_at, known)
 
     return work
 
@@ -71,6 +77,7 @@ def insert_new_rows(
     *,
     source_file: str,
     source_row: str = "source_row",
+    known: KnownEvents | None = None,
 ) -> tuple[int, tuple[date, ...]]:
     """Insert rows whose key is not in the lake yet, the first of equal ones, and mark their days as pending.
 
@@ -81,18 +88,24 @@ def insert_new_rows(
         received_at: Becomes `ingested_at`.
         source_file: SQL expression of the file's name.
         source_row: SQL expression of the row's number in that file.
+        known: Of events, what raw holds at the snapshot of the transaction; None: the lake is asked.
 
     Returns:
         Number of rows inserted, and the event days among them.
     """
     table = RAW_TABLES[kind]
-    key = ", ".join(table.key)
-    same_key = " AND ".join(f"kept.{name} = first.{name}" for name in table.key)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT source_row FROM "
-        f"(SELECT {key}, min(source_row) AS source_row FROM {accepted} GROUP BY {key}) AS first "
-        f"WHERE NOT EXISTS (SELECT 1 FROM {table.qualified_name} AS kept WHERE {same_key})"
-    )
+    if known is None:
+        key = ", ".join(table.key)
+        same_key = " AND ".join(f"kept.{name} = first.{name}" for name in table.key)
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT source_row FROM "
+            f"(SELECT {key}, min(source_row) AS source_row FROM {accepted} GROUP BY {key}) AS first "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {table.qualified_name} AS kept WHERE {same_key})"
+        )
+    else:
+        connection.register("new_rows", pa.table({"source_row": new_rows(connection, accepted, known)}))
+        connection.execute("CREATE OR REPLACE TEMP TABLE fresh AS FROM new_rows")
+        connection.unregister("new_rows")
     computed = {
         "event_day": "CAST(event_at AS DATE)",
         "ingested_at": "CAST(? AS TIMESTAMP)",
@@ -109,29 +122,23 @@ def insert_new_rows(
     )
     if kind != "events" or not inserted:
         return inserted, ()
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE touched AS SELECT CAST(event_at AS DATE) AS event_day, count(*) AS rows_added "
-        f"FROM {accepted} SEMI JOIN fresh USING (source_row) GROUP BY ALL"
-    )
-    return inserted, _mark_pending(connection)
+    touched = connection.execute(
+        f"SELECT event_at::DATE AS event_day, count(*) FROM {accepted} SEMI JOIN fresh USING (source_row) "
+        "GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    mark_pending(connection, dict(touched))
+    return inserted, tuple(day for day, _ in touched)
 
 
-def _mark_pending(connection: duckdb.DuckDBPyConnection) -> tuple[date, ...]:
-    connection.execute(
-        "UPDATE ops.pending_days SET rows_added = pending_days.rows_added + touched.rows_added "
-        "FROM touched WHERE pending_days.event_day = touched.event_day"
-    )
-    connection.execute(
-        "INSERT INTO ops.pending_days (event_day, rows_added) SELECT event_day, rows_added FROM touched "
-        "ANTI JOIN ops.pending_days USING (event_day) ORDER BY event_day"
-    )
-    return tuple(day for (day,) in connection.execute("SELECT event_day FROM touched ORDER BY 1").fetchall())
-
-
-def _add_file(connection: duckdb.DuckDBPyConnection, staged: StagedFile, received_at: datetime) -> FileReport:
+def _add_file(
+    connection: duckdb.DuckDBPyConnection, staged: StagedFile, received_at: datetime, known: KnownEvents | None
+) -> FileReport:
     file = staged.file
     accepted = parquet_relation(staged.accepted)
-    added, days = insert_new_rows(connection, file.kind, accepted, received_at, source_file=text_literal(file.name))
+    known = known if file.kind == "events" else None
+    added, days = insert_new_rows(
+        connection, file.kind, accepted, received_at, source_file=text_literal(file.name), known=known
+    )
     quarantined = insert_quarantined_rows(
         connection,
         file.kind,

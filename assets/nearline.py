@@ -126,7 +126,7 @@ class NearlineLane:
             try:
                 report = self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=False)
             except StaleStateError:
-                self._watch.states.forget()
+                self._watch.forget()
                 report = self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=True)
         except BaseException:
             self._watch.leave(renewed)
@@ -168,6 +168,7 @@ class NearlineLane:
                 received_at=received_at,
                 now=lambda: _kept(committed, self._now()),
                 oldest_freshness=oldest if oldest > self._oldest_freshness else None,
+                memory=self._watch.memory,
             )
             source = delivery.source if delivery else "renewal"
 

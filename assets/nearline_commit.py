@@ -15,13 +15,14 @@ import pandas as pd
 import pyarrow as pa
 
 from assets.ingest_commit import StagedFile, commit_file, insert_new_rows, insert_quarantined_rows
-from assets.lake import append_frame
+from assets.lake import append_frame, snapshot_of
+from assets.lake_memory import LakeMemory
 from assets.list_freshness import forget_freshness
 from assets.list_table import ListFacts, replace_lists
 from assets.row_staging import StagedRows
+from assets.source_positions import PartitionProgress, SourceProgress
 from assets.streams.contract import Delivery
 from models.errors import LeaseLostError, PositionMovedError, StaleStateError
-from models.nearline import Position
 from models.schema import LIST_FRESHNESS, NEARLINE_POSITIONS
 
 _ORIGIN = ("origin_file", "origin_row", "origin_hash")
@@ -74,6 +75,7 @@ def commit_batch(
     received_at: datetime,
     now: Callable[[], datetime],
     oldest_freshness: datetime | None = None,
+    memory: LakeMemory,
 ) -> Callable[[duckdb.DuckDBPyConnection], RowCounts]:
     """The work of `Lake.write` for one batch.
 
@@ -84,6 +86,7 @@ def commit_batch(
         received_at: Moment of reception, UTC without a zone.
         now: Clock of the edge, asked once before the commit.
         oldest_freshness: Rows of `ops.list_freshness` from before it are dropped; None keeps all.
+        memory: Asked what is new and how far sources were read, where it is true at the snapshot of the transaction.
 
     Raises:
         PositionMovedError: another worker has committed these rows.
@@ -93,8 +96,9 @@ def commit_batch(
 
     def work(connection: duckdb.DuckDBPyConnection) -> RowCounts:
         counts = RowCounts(0, 0, 0, 0)
+        memory.begin()
         if staged is not None:
-            counts = _add_rows(connection, staged, epoch, received_at)
+            counts = _add_rows(connection, staged, epoch, received_at, memory)
             if staged.delivery.kind == "events" and counts.accepted != staged.new_events:
                 raise StaleStateError(
                     f"{staged.delivery.source}: the step took {staged.new_events} rows for new, raw took "
@@ -110,22 +114,22 @@ def commit_batch(
     return work
 
 
-def read_positions(connection: duckdb.DuckDBPyConnection, source: str) -> Position:
-    """How far each partition of a source was read."""
-    sql = "SELECT partition, position FROM ops.nearline_positions WHERE source = ?"
-    return dict(connection.execute(sql, [source]).fetchall())
-
-
 def origin_of(source: str, partition: str) -> str:
     """Name of a partition, as rows carry it."""
     return f"{source}/{partition}" if partition else source
 
 
 def _add_rows(
-    connection: duckdb.DuckDBPyConnection, staged: StagedDelivery, epoch: int, received_at: datetime
+    connection: duckdb.DuckDBPyConnection,
+    staged: StagedDelivery,
+    epoch: int,
+    received_at: datetime,
+    memory: LakeMemory,
 ) -> RowCounts:
+    snapshot = snapshot_of(connection)
+    known = memory.events if memory.events.is_true_at(snapshot) else None
     if staged.file is not None:
-        report = commit_file(staged.file, received_at)(connection)
+        report = commit_file(staged.file, received_at, known)(connection)
         if report is None:
             raise PositionMovedError(f"{staged.file.file.name}: another process has ingested it")
         return RowCounts(
@@ -135,7 +139,13 @@ def _add_rows(
     connection.register("accepted_rows", _with_origin(staged.rows.accepted, delivery))
     connection.register("refused_rows", _with_origin(staged.rows.quarantined, delivery))
     added, days = insert_new_rows(
-        connection, "events", "accepted_rows", received_at, source_file="origin_file", source_row="origin_row"
+        connection,
+        "events",
+        "accepted_rows",
+        received_at,
+        source_file="origin_file",
+        source_row="origin_row",
+        known=known,
     )
     refused = insert_quarantined_rows(
         connection,
@@ -148,67 +158,48 @@ def _add_rows(
     )
     by_origin = "SELECT origin_file, count(*) FROM accepted_rows SEMI JOIN fresh USING (source_row) GROUP BY ALL"
     accepted = dict(connection.execute(by_origin).fetchall())
-    _move_positions(connection, staged, accepted, epoch, received_at)
+    before = memory.progress.of(delivery.source, connection, snapshot)
+    after = _moved(staged, before, accepted, epoch)
+    rows = [
+        {"source": delivery.source, "partition": partition, **vars(progress), "updated_at": received_at}
+        for partition, progress in after.items()
+    ]
+    append_frame(connection, NEARLINE_POSITIONS, pd.DataFrame(rows))
+    memory.progress.offer(delivery.source, after)
     return RowCounts(len(delivery.numbers), added, refused, len(delivery.numbers) - added - refused, days)
 
 
-def _move_positions(
-    connection: duckdb.DuckDBPyConnection,
-    staged: StagedDelivery,
-    accepted: Mapping[str, int],
-    epoch: int,
-    received_at: datetime,
-) -> None:
+def _moved(
+    staged: StagedDelivery, before: SourceProgress, accepted: Mapping[str, int], epoch: int
+) -> dict[str, PartitionProgress]:
+    """Progress after a delivery, of each partition among its rows."""
     delivery = staged.delivery
     rows_in = Counter(delivery.origins)
     refused = Counter(delivery.origins[row - 1] for row in staged.rows.quarantined["source_row"].to_pylist())
-    rows = []
+    after = {}
     for partition, position in delivery.after.items():
-        before = _checked_row(connection, delivery, partition, epoch)
         origin = origin_of(delivery.source, partition)
+        last = before.get(partition)
+        _check(origin, delivery.before.get(partition), last, epoch)
+        counts = (last.rows_in, last.rows_accepted, last.rows_quarantined, last.rows_duplicate) if last else (0,) * 4
         taken, bad = accepted.get(origin, 0), refused[origin]
-        rows.append(
-            {
-                "source": delivery.source,
-                "partition": partition,
-                "position": position,
-                "epoch": epoch,
-                "rows_in": before[0] + rows_in[origin],
-                "rows_accepted": before[1] + taken,
-                "rows_quarantined": before[2] + bad,
-                "rows_duplicate": before[3] + rows_in[origin] - taken - bad,
-                "updated_at": received_at,
-            }
-        )
-    connection.execute(
-        "DELETE FROM ops.nearline_positions WHERE source = ? AND partition IN (SELECT unnest(?))",
-        [delivery.source, list(delivery.after)],
-    )
-    append_frame(connection, NEARLINE_POSITIONS, pd.DataFrame(rows))
+        added = (rows_in[origin], taken, bad, rows_in[origin] - taken - bad)
+        after[partition] = PartitionProgress(position, epoch, *(sum(pair) for pair in zip(counts, added, strict=True)))
+    return after
 
 
-def _checked_row(
-    connection: duckdb.DuckDBPyConnection, delivery: Delivery, partition: str, epoch: int
-) -> tuple[int, int, int, int]:
-    """Row counts so far of a partition that stands where the delivery began."""
-    found = connection.execute(
-        "SELECT position, epoch, rows_in, rows_accepted, rows_quarantined, rows_duplicate FROM ops.nearline_positions "
-        "WHERE source = ? AND partition = ?",
-        [delivery.source, partition],
-    ).fetchall()
-    position, last_epoch, *counts = found[0] if found else (None, epoch, 0, 0, 0, 0)
-    if last_epoch > epoch:
+def _check(origin: str, begun: str | None, last: PartitionProgress | None, epoch: int) -> None:
+    """A partition stands where the delivery began, and no later leader has written."""
+    if last is not None and last.epoch > epoch:
         raise LeaseLostError(
-            f"{origin_of(delivery.source, partition)}: a worker of term {last_epoch} has taken over from this one of "
-            f"term {epoch}; it goes on, this one stops"
+            f"{origin}: a worker of term {last.epoch} has taken over from this one of term {epoch}; it goes on, this "
+            "one stops"
         )
-    if position != delivery.before.get(partition):
+    position = None if last is None else last.position
+    if position != begun:
         raise PositionMovedError(
-            f"{origin_of(delivery.source, partition)}: read on from {delivery.before.get(partition)}, but the lake is "
-            f"at {position}; the source is to be read again from there"
+            f"{origin}: read on from {begun}, but the lake is at {position}; the source is to be read again from there"
         )
-    first, second, third, fourth = counts
-    return first, second, third, fourth
 
 
 def _with_origin(rows: pa.Table, delivery: Delivery) -> pa.Table:

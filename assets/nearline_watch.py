@@ -20,12 +20,15 @@ from assets.builds import BuildRecord, last_build
 from assets.dbt_project import WarehouseProject
 from assets.domain import Domain
 from assets.item_changes import ItemChanges
+from assets.known_events import KnownEvents
 from assets.lake import Lake
+from assets.lake_memory import LakeMemory
 from assets.list_guard import ShownItems, cut_lists
 from assets.model_inputs import rerank_rules, seconds
 from assets.prepared_server import ITEM_RULES, PreparedServer, ServerLoader
 from assets.resources import ArtifactResource
 from assets.serving import TOP_K, Server
+from assets.source_positions import KnownProgress
 from assets.user_states import UserStates
 from assets.warehouse_sql import InteractionRules
 
@@ -37,6 +40,8 @@ SELECT greatest(
     (SELECT max(event_day) FROM marts.interactions), (SELECT max(event_day) FROM ops.pending_days)
 ) + INTERVAL 1 DAY AS as_of
 """
+KNOWN_SHARE = 0.25
+"""Memory for the ids of events, beside that for users and as a share of it."""
 _LOG = logging.getLogger(__name__)
 _LEFT = "SELECT user_id FROM serving.top_k WHERE surface = ? AND lane = 'nearline' AND input_snapshot < ?"
 
@@ -91,6 +96,8 @@ class LakeWatch:
         self.as_of = datetime.min
         """End of the last day with events: the moment that lists are for."""
 
+        self.memory = LakeMemory(KnownEvents(lake, budget_bytes=int(KNOWN_SHARE * budget_bytes)), KnownProgress())
+        """What raw holds, once `warm` has read it, and how far sources were read."""
         self.rules: InteractionRules
         self._items: ItemChanges
         self.states: UserStates
@@ -192,12 +199,27 @@ class LakeWatch:
         self.leave(user_ids)
 
     def warm(self) -> bool:
-        """Read some users ahead of their events; returns whether there are more. Nothing before the first refresh."""
-        return self._loaded is not None and self.states.warm(snapshot=self.snapshot)
+        """Read what events will need before they come: the ids of all others, then some users.
+
+        Returns:
+            Whether there is more to read. Nothing before the first refresh.
+        """
+        if self._loaded is None:
+            return False
+        if self.memory.events.is_wanted:
+            self.memory.events.load(self.snapshot)
+            return True
+        return self.states.warm(snapshot=self.snapshot)
+
+    def forget(self) -> None:
+        """What is known of users and events turned out to be old."""
+        self.states.forget()
+        self.memory.forget()
 
     def unload(self) -> None:
         """Know nothing any more, as at the beginning: after a time without a look at the lake."""
         self._loaded = None
+        self.memory.forget()
         self._next.drop()
         self._left.clear()
         self.snapshot = 0
@@ -217,6 +239,7 @@ class LakeWatch:
         """Our own batch was committed as `snapshot`; what others committed just before it is taken in."""
         if snapshot > self.snapshot + 1:
             self._take_in(snapshot - 1)
+        self.memory.written(snapshot)
         self.snapshot = snapshot
         if as_of > self.as_of and self._loaded is not None:
             self.as_of = as_of
@@ -265,6 +288,7 @@ class LakeWatch:
         """Forget the users who got events from another path, and renew their lists; take over items that changed."""
         if until <= self.snapshot:
             return
+        self.memory.events.take_in(until)
         users = self._lake.frame(_INSERTED, [self.snapshot + 1, until])["user_id"].tolist()
         self.states.forget(users)
         self.leave(users)

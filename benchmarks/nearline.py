@@ -206,7 +206,7 @@ def disturbed(
             [f"redis:{stream}"],
         )
         rows, ids = int(events["n"].item()), int(events["ids"].item())
-        return tables(settings), {"sent": sent, "kills": killed, "lost": sent - ids, "duplicated": rows - ids}
+        return tables(settings, stream), {"sent": sent, "kills": killed, "lost": sent - ids, "duplicated": rows - ids}
 
 
 def lags_of(settings: Settings, stream: str, since: datetime) -> dict[str, float]:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,17 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from assets.lake import BOOKKEEPING
+from assets.pending_days import pending_days
+from assets.source_positions import SourceProgress, read_progress
 from orchestration.home import open_lake
 from orchestration.settings import Settings
 
 COMPARED = {
     "raw.events": (),
     "quarantine.rows": (),
-    "ops.pending_days": (),
     "serving.top_k": ("input_snapshot",),
-    "ops.nearline_positions": ("epoch", "updated_at"),
 }
-"""Tables that a batch writes, and the columns of each that say when or in which term it was written."""
+"""Tables that a batch writes, and the columns of each that say when it was written."""
 _START_S = 600.0
 
 
@@ -123,14 +123,20 @@ def running(worker: Worker) -> Iterator[Worker]:
 
 def rows_read(settings: Settings, stream: str) -> int:
     """Rows of a stream that the lake has taken in, whatever became of them."""
-    sql = "SELECT coalesce(sum(rows_in), 0) AS n FROM ops.nearline_positions WHERE source = ?"
-    return int(open_lake(settings).frame(sql, [f"redis:{stream}"])["n"].item())
+    return sum(progress.rows_in for progress in _progress(settings, f"redis:{stream}").values())
 
 
-def tables(settings: Settings) -> dict[str, str]:
-    """Content of the tables that a batch writes."""
+def tables(settings: Settings, stream: str) -> dict[str, str]:
+    """Content of all that a batch writes, in whatever terms of leaders."""
     lake = open_lake(settings)
-    return {name: lake.fingerprint(name, exclude=(*BOOKKEEPING, *own)) for name, own in COMPARED.items()}
+    found = {name: lake.fingerprint(name, exclude=(*BOOKKEEPING, *own)) for name, own in COMPARED.items()}
+    progress = [replace(part, epoch=0) for part in _progress(settings, f"redis:{stream}").values()]
+    return {**found, "ops.pending_days": str(pending_days(lake)), "ops.nearline_positions": str(progress)}
+
+
+def _progress(settings: Settings, source: str) -> SourceProgress:
+    with open_lake(settings).connect() as connection:
+        return read_progress(connection, source)
 
 
 def _free_port() -> int:

@@ -5,8 +5,8 @@ from models.table import Column, Table, required
 NEARLINE_POSITIONS = Table(
     "ops",
     "nearline_positions",
-    "one row per partition of a stream that was read",
-    ("source", "partition"),
+    "one row per batch and partition of a stream; of a partition the row with the most `rows_in` counts",
+    ("source", "partition", "rows_in"),
     (
         required("source", "VARCHAR", "Name of the stream, such as redis:events."),
         required("partition", "VARCHAR", "Partition of the stream; empty where it has none."),

@@ -124,11 +124,11 @@ OPS_FILES = Table(
 OPS_PENDING_DAYS = Table(
     "ops",
     "pending_days",
-    "one row per day with events that the warehouse has not built yet",
+    "one row per addition of events to a day that the warehouse has not built yet; the rows of a day add up",
     ("event_day",),
     (
         required("event_day", "DATE", "Day to build; the warehouse removes it once built."),
-        required("rows_added", "BIGINT", "Events added since the last build of that day."),
+        required("rows_added", "BIGINT", "Events added to that day, and not built yet."),
     ),
 )
 

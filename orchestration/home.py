@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dagster import DagsterInstance
+from filelock import FileLock
 
 from assets.dbt_project import WarehouseProject, prepare_project
 from assets.lake import Lake
@@ -50,6 +52,12 @@ def prepare_home(settings: Settings) -> None:
     lake = open_lake(settings)
     prepare_project(warehouse_project(settings), lake)
     lake.create_tables()
+
+
+def open_instance(settings: Settings) -> DagsterInstance:
+    """Dagster's storages of a home folder that is prepared; the first process to open them makes them, alone."""
+    with FileLock(settings.dagster_home / ".instance.lock"):
+        return DagsterInstance.get()
 
 
 def dagster_config(settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from assets.lake import Lake
 from assets.landing_zone import LandingZone
-from assets.nearline_commit import read_positions
+from assets.source_positions import read_positions
 from assets.streams.contract import EventSource
 from assets.streams.landing import LandingSource
 from orchestration.home import open_lake

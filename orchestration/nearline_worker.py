@@ -18,9 +18,9 @@ import duckdb
 from assets.lake import Lake
 from assets.lease import Lease
 from assets.nearline import BatchReport, NearlineLane
-from assets.nearline_commit import read_positions
 from assets.nearline_upkeep import Upkeep
 from assets.nearline_watch import LakeWatch
+from assets.source_positions import read_positions
 from assets.streams.contract import Delivery, EventSource
 from models.errors import FreshetError, LeaseLostError, PositionMovedError
 from orchestration.leadership import Leadership

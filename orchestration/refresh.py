@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from dagster import AssetKey, DagsterInstance, Definitions
+from dagster import AssetKey, Definitions
 from filelock import FileLock, Timeout
 
 from assets.builds import data_as_of, is_stale
@@ -24,7 +24,7 @@ from assets.lake import Lake
 from assets.pending_days import pending_days
 from assets.warehouse import DIMENSIONS, FACTS, days_with_events
 from models.errors import ConfigurationError, DataError, LakeLockedError
-from orchestration.home import open_lake, prepare_home
+from orchestration.home import open_instance, open_lake, prepare_home
 from orchestration.recovery import clean_up
 from orchestration.runs import GroupRun, run_group
 from orchestration.settings import Settings
@@ -121,7 +121,7 @@ class _Refresh:
         self._lake: Lake = open_lake(settings)
         self._domain: Domain = load_domain(settings.domain)
         self._definitions: Definitions = build_definitions(settings)
-        self._instance = DagsterInstance.get()
+        self._instance = open_instance(settings)
         self._steps: list[StepReport] = []
         self._run_ids: list[str] = []
         self.has_failed = False

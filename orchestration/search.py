@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterInstance, RunConfig
+from dagster import RunConfig
 
 from assets.hyperparameter_search import SEARCH, SearchConfig, search_hyperparameters
-from orchestration.home import prepare_home
+from orchestration.home import open_instance, prepare_home
 from orchestration.settings import Settings
 
 
@@ -31,7 +31,7 @@ def run_search(settings: Settings, *, trials: int, seconds: float, target: str) 
     job = build_definitions(settings).resolve_job_def(SEARCH)
     step = search_hyperparameters.name
     config = RunConfig(ops={step: SearchConfig(trials=trials, seconds=seconds, target=target)})
-    result = job.execute_in_process(run_config=config, instance=DagsterInstance.get())
+    result = job.execute_in_process(run_config=config, instance=open_instance(settings))
     output = next(event for event in result.all_events if event.event_type_value == "STEP_OUTPUT")
     metadata = {name: entry.value for name, entry in output.step_output_data.metadata.items()}
     return {**metadata, "run_id": result.run_id, "fragment": Path(str(metadata["file"])).read_text(encoding="utf-8")}

@@ -154,12 +154,11 @@ def _models(lake: Lake) -> dict[str, str]:
 def _runs(settings: Settings) -> tuple[RunFacts, ...]:
     if not (settings.dagster_home / "dagster.yaml").exists():
         return ()
-    from dagster import DagsterInstance
-
     from orchestration.environment import prepare_environment
+    from orchestration.home import open_instance
 
     prepare_environment(settings)
-    with DagsterInstance.get() as instance:
+    with open_instance(settings) as instance:
         return tuple(_run_facts(record) for record in instance.get_run_records(limit=_RUNS))
 
 

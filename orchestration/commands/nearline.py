@@ -24,11 +24,9 @@ def nearline(
     settings = settings_of(home)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     with err().status("preparing the home folder"):
-        from orchestration.home import prepare_home
+        from orchestration.home import open_instance, prepare_home
 
         prepare_home(settings)
-    from dagster import DagsterInstance
-
     from orchestration.commands.up import stop_signal
     from orchestration.mirroring import followed_mirror
     from orchestration.nearline_assembly import build_worker
@@ -38,7 +36,7 @@ def nearline(
     metrics = NearlineMetrics()
     with (
         stop_signal() as stop,
-        DagsterInstance.get() as instance,
+        open_instance(settings) as instance,
         followed_mirror(settings, metrics) as notify,
         ReportThread(Reporter(instance, metrics)) as reporter,
     ):

@@ -9,6 +9,7 @@ import pytest
 from assets.domain import Domain
 from assets.ingest import ingest_landing
 from assets.lake import Lake
+from assets.pending_days import pending_days
 from assets.pseudonyms import pseudonymise
 from assets.quarantine import count_by_rule, list_rows, replay
 
@@ -75,8 +76,8 @@ def test_replay_accepts_what_a_new_event_type_allows(lake: Lake, landing: Path) 
     assert report.days_touched == (date(2024, 5, 2),)
     row = lake.frame("SELECT user_id, source_file, source_row FROM raw.events WHERE event_id = 'e2'")
     assert row.to_numpy().tolist() == [[pseudonymise("anna", "k"), "events/a.csv", 2]]
-    pending = lake.frame("SELECT event_day::VARCHAR AS day, rows_added FROM ops.pending_days ORDER BY 1")
-    assert pending.to_numpy().tolist() == [["2024-05-01", 1], ["2024-05-02", 1]]
+    pending = {str(day): rows for day, rows in pending_days(lake).items()}
+    assert pending == {"2024-05-01": 1, "2024-05-02": 1}
     assert replay(lake, taught, as_of=NOW).accepted == 0
     assert len(list_rows(lake, status="replayed")) == 1
 

@@ -27,10 +27,12 @@ from assets.lake import BOOKKEEPING, Lake, append_frame
 from assets.lease import Lease
 from assets.model_inputs import read_catalogue, read_log
 from assets.nearline import BatchReport
+from assets.pending_days import pending_days
 from assets.pseudonyms import pseudonymise
 from assets.recommender import KIND, PRODUCTION
 from assets.resources import ArtifactResource
 from assets.serving import TOP_K, Server, publish_lists
+from assets.source_positions import read_progress
 from assets.streams.contract import Delivery
 from assets.streams.landing import LandingSource
 from assets.warehouse_sql import EVENT_COLUMNS, InteractionRules
@@ -143,9 +145,16 @@ class Market:
 
     def tables(self) -> dict[str, str]:
         """Content of every table that a batch writes, without what says when it was written."""
-        own = {"raw.events": (), "quarantine.rows": (), "ops.files": (), "ops.pending_days": ()}
-        own |= {"serving.top_k": ("input_snapshot",), "ops.nearline_positions": ("epoch", "updated_at")}
-        return {name: self.lake.fingerprint(name, exclude=(*BOOKKEEPING, *excluded)) for name, excluded in own.items()}
+        own = {"raw.events": (), "quarantine.rows": (), "ops.files": (), "serving.top_k": ("input_snapshot",)}
+        found = {name: self.lake.fingerprint(name, exclude=(*BOOKKEEPING, *excluded)) for name, excluded in own.items()}
+        return {**found, "ops.pending_days": str(pending_days(self.lake)), "ops.nearline_positions": self._progress()}
+
+    def _progress(self) -> str:
+        """How far every stream was read, in whatever terms of leaders."""
+        with self.lake.connect() as connection:
+            sources = connection.execute("SELECT DISTINCT source FROM ops.nearline_positions ORDER BY 1").fetchall()
+            progress = [read_progress(connection, source) for (source,) in sources]
+        return str([{name: replace(part, epoch=0) for name, part in sorted(parts.items())} for parts in progress])
 
 
 class Run:
