@@ -88,6 +88,11 @@ class KnownEvents:
             inserted = connection.execute(_INSERTED, bounds).fetchnumpy()["id_hash"]
         self._add(np.asarray(inserted), until)
 
+    def pass_over(self, snapshot: int) -> None:
+        """A transaction without events was committed as `snapshot`."""
+        if self._snapshot == snapshot - 1:
+            self._snapshot = snapshot
+
     def is_true_at(self, snapshot: int) -> bool:
         """Whether this is what raw holds at a snapshot."""
         return self._snapshot == snapshot

@@ -18,6 +18,7 @@ from assets.duckdb_engines import borrowed_connection
 from assets.lake_errors import explained, patient, shown_cause
 from assets.list_migration import renew_old_lists
 from assets.scratch import scratch_name
+from assets.sqlite_catalogue import let_readers_in
 from models.errors import LakeError, LakeLockedError
 from models.schema import TABLES, TOP_K, Table
 
@@ -134,6 +135,9 @@ class Lake:
             connection.execute(_TOP_K_ITEMS_VIEW)
 
         self.data_path.mkdir(parents=True, exist_ok=True)
+        if self.catalogue.startswith("sqlite:"):
+            with self.lock():
+                let_readers_in(Path(self.catalogue.removeprefix("sqlite:")))
         self.write(create, message="create tables")
 
     def frame(self, sql: str, parameters: Sequence[Any] | None = None, *, snapshot: int | None = None) -> pd.DataFrame:

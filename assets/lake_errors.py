@@ -26,7 +26,8 @@ def patient(first_s: float, *, longest_s: float) -> Retrying:
 
 
 def _is_busy(error: BaseException) -> bool:
-    return isinstance(error, duckdb.Error) and any(text in str(error).lower() for text in _BUSY)
+    is_told = isinstance(error, duckdb.Error) and any(text in str(error).lower() for text in _BUSY)
+    return is_told or isinstance(error, LakeLockedError)
 
 
 def explained(error: duckdb.Error, catalogue: str, data_path: Path) -> LakeError:

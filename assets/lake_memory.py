@@ -23,6 +23,11 @@ class LakeMemory:
         self.events.written(snapshot)
         self.progress.written(snapshot)
 
+    def pass_over(self, snapshot: int) -> None:
+        """A transaction that changed nothing of this was committed as `snapshot`."""
+        self.events.pass_over(snapshot)
+        self.progress.pass_over(snapshot)
+
     def forget(self) -> None:
         """Know nothing."""
         self.events.forget()

@@ -57,14 +57,20 @@ def replace_lists(
         user_ids: Users whose old lists go; all when None.
         kept: Users whose old lists stay, whatever the files hold.
     """
-    chosen, parameters = (
-        ("", []) if user_ids is None else ("AND user_id IN (SELECT unnest(?::VARCHAR[]))", [list(user_ids)])
-    )
-    excluded = "user_id NOT IN (SELECT unnest(?::VARCHAR[]))"
-    old = f"DELETE FROM serving.top_k WHERE surface = ? {chosen} AND {excluded}"
-    connection.execute(old, [made.surface, *parameters, list(kept)])
+    excluded = "user_id NOT IN (SELECT unnest(?::VARCHAR[]))" if kept else "true"
+    spared = [list(kept)] if kept else []
+    if user_ids is None:
+        connection.execute(f"DELETE FROM serving.top_k WHERE surface = ? AND {excluded}", [made.surface, *spared])
+    else:
+        # As a case, the surface is looked at for these users only; a plain condition is for every list there is, which
+        # takes as long as all the rest.
+        connection.execute(
+            "DELETE FROM serving.top_k WHERE user_id IN (SELECT unnest(?::VARCHAR[])) "
+            f"AND CASE WHEN surface = ? THEN true ELSE false END AND {excluded}",
+            [list(user_ids), made.surface, *spared],
+        )
     if files is not None:
-        connection.execute(f"{_INSERT} WHERE {excluded}", [*vars(made).values(), files, list(kept)])
+        connection.execute(f"{_INSERT} WHERE {excluded}", [*vars(made).values(), files, *spared])
 
 
 def users_ahead(connection: duckdb.DuckDBPyConnection, surface: str) -> list[str]:

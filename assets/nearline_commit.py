@@ -147,17 +147,21 @@ def _add_rows(
         source_row="origin_row",
         known=known,
     )
-    refused = insert_quarantined_rows(
-        connection,
-        "events",
-        "refused_rows",
-        received_at,
-        file_hash="origin_hash",
-        source_file="origin_file",
-        source_row="origin_row",
-    )
-    by_origin = "SELECT origin_file, count(*) FROM accepted_rows SEMI JOIN fresh USING (source_row) GROUP BY ALL"
-    accepted = dict(connection.execute(by_origin).fetchall())
+    refused = 0
+    if staged.rows.quarantined.num_rows:
+        refused = insert_quarantined_rows(
+            connection,
+            "events",
+            "refused_rows",
+            received_at,
+            file_hash="origin_hash",
+            source_file="origin_file",
+            source_row="origin_row",
+        )
+    accepted = {delivery.origins[0]: added}
+    if len(set(delivery.origins)) > 1:
+        by_origin = "SELECT origin_file, count(*) FROM accepted_rows SEMI JOIN fresh USING (source_row) GROUP BY ALL"
+        accepted = dict(connection.execute(by_origin).fetchall())
     before = memory.progress.of(delivery.source, connection, snapshot)
     after = _moved(staged, before, accepted, epoch)
     rows = [

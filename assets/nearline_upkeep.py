@@ -3,9 +3,10 @@
 Each batch adds a file to each of its tables, and a file of deletions to every file that holds a list it replaced. Put
 together they are few again; no row changes. Snapshots of batches are forgotten after a while, with their files.
 
-Lists are put together in two tiers, since a batch pays for every file that holds one of its old lists: a round makes
-one file of those since the last round, and one round of several makes one of those since the last such round. A round
-is made in steps, so that no batch waits for all of it.
+A batch pays for every file that holds one of its old lists. So lists are put together like the levels of a merge tree:
+a round makes one file of those since the last round, every eighth round one of those since the eighth before it, and
+so on; a list is written a few times, and files are some two dozen at most. A round is made in steps, so that no batch
+waits for all of it.
 """
 
 from collections import deque
@@ -15,18 +16,21 @@ from functools import partial
 
 import duckdb
 
-from assets.lake import Lake
+from assets.lake import Lake, snapshot_of
 from assets.pending_days import add_up
 from assets.source_positions import drop_old
 from models.schema import LIST_FRESHNESS, QUARANTINE_ROWS, RAW_EVENTS, TOP_K, Table
 
-EVERY = 24
-"""Batches after which their files are put together; a third of it where no events wait."""
-THOROUGH = 10
-"""Of so many rounds one puts the lists of all of them together, and forgets old snapshots."""
+EVERY = 8
+"""Batches after which their lists are put together."""
+FANOUT = 8
+"""Rounds of one level that the next one puts together."""
+LEVELS = 3
+"""From the second on, files of all other tables are put together as well; the last one forgets old snapshots."""
 
 _SMALL_BYTES = 4 * 2**20
 _MOSTLY_DELETED = 0.3
+"""Share of a file's lists that are deleted when it is written anew."""
 _APPENDED = (RAW_EVENTS, LIST_FRESHNESS, QUARANTINE_ROWS)
 _RECENT = f"FROM {TOP_K.qualified_name} WHERE surface = ? AND lane = 'nearline' AND input_snapshot >= ?"
 # What a list or a build of the batch lane names as its input stays readable.
@@ -40,10 +44,21 @@ WHERE
 """
 
 
+_MESSAGE = "SELECT commit_message FROM ducklake_snapshots('lake') WHERE snapshot_id = ?"
+
+
 class Upkeep:
     """Upkeep of one lake by the worker that leads."""
 
-    def __init__(self, lake: Lake, surface: str, *, keep: timedelta, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        surface: str,
+        *,
+        keep: timedelta,
+        now: Callable[[], datetime],
+        on_written: Callable[[int], None] = lambda snapshot: None,
+    ) -> None:
         """Begin with nothing to do.
 
         Args:
@@ -51,63 +66,71 @@ class Upkeep:
             surface: Surface of the lists.
             keep: How long snapshots of the nearline lane are kept, and files that they alone need.
             now: Clock of the edge, UTC without a zone.
+            on_written: Told of each snapshot that a step made; no row differs in it.
         """
-        self._lake, self._surface = lake, surface
+        self._lake, self._surface, self._on_written = lake, surface, on_written
         self._keep, self._now = keep, now
-        self._batches = self._rounds = 0
-        self._since: int | None = None
-        """Lists made from this snapshot on were in no round yet."""
-        self._since_thorough: int | None = None
-        """Lists made from this snapshot on were in no thorough round yet."""
+        self._batches = 0
+        # The first round is one of the last level and takes in what an earlier worker has left.
+        self._rounds = FANOUT ** (LEVELS - 1) - 1
+        self._since: list[int | None] = [None] * (LEVELS - 1) + [0]
+        """By level: lists made from this snapshot on were in no round of it yet."""
         self._steps: deque[Callable[[], object]] = deque()
         """What is left of the round under way."""
 
     def count(self, snapshot: int) -> None:
         """A batch was committed as `snapshot`."""
         self._batches += 1
-        if self._since is None:
-            self._since = snapshot - 1
-        if self._since_thorough is None:
-            self._since_thorough = snapshot - 1
+        self._since = [snapshot - 1 if since is None else since for since in self._since]
 
-    def run_if_due(self, *, is_idle: bool) -> bool:
+    def run_if_due(self) -> bool:
         """Take one step of a round, which begins when enough batches have gone by; returns whether it did.
 
         Raises:
             LakeError: the lake cannot be written; the next call tries the step again.
         """
-        if not self._steps and not self._begin(EVERY // 3 if is_idle else EVERY):
-            return False
+        if not self._steps:
+            if self._batches < EVERY:
+                return False
+            self._begin()
         self._steps[0]()
         self._steps.popleft()
         return True
 
-    def _begin(self, batches: int) -> bool:
-        if self._since is None or self._batches < batches:
-            return False
+    def _begin(self) -> None:
         self._rounds += 1
-        self._steps.append(self._put_together)
-        self._steps.extend(partial(self._merge, table) for table in _APPENDED)
-        if self._is_thorough:
-            rewrite = partial(self._lake.write, _rewrite_lists, message="nearline lists without deletions")
-            self._steps.extend([rewrite, self.forget_snapshots])
-        return True
+        level = 0
+        while level < LEVELS - 1 and self._rounds % FANOUT ** (level + 1) == 0:
+            level += 1
+        self._steps.append(partial(self._put_together, level))
+        if level:
+            self._steps.append(partial(self._write, _add_up, "nearline days and positions added up"))
+            self._steps.extend(partial(self._merge, table) for table in _APPENDED)
+        if level == LEVELS - 1:
+            self._steps.append(partial(self._write, _rewrite_lists, "nearline lists without deletions"))
+            self._steps.append(self.forget_snapshots)
 
-    @property
-    def _is_thorough(self) -> bool:
-        return self._rounds % THOROUGH == 0
-
-    def _put_together(self) -> None:
-        since = self._since_thorough if self._is_thorough else self._since
+    def _put_together(self, level: int) -> None:
+        since = self._since[level]
         assert since is not None
-        work = partial(self._put_lists_together, since=since)
-        made = self._lake.write(work, message="nearline lists put together").snapshot
-        self._since, self._batches = made, 0
-        if self._is_thorough:
-            self._since_thorough = made
+        made = self._write(partial(self._put_lists_together, since=since), "nearline lists put together")
+        self._since[: level + 1] = [made] * (level + 1)
+        self._batches = 0
 
     def _merge(self, table: Table) -> None:
-        self._lake.write(partial(merge_appended, table=table), message=f"nearline {table.name} merged")
+        self._write(partial(merge_appended, table=table), f"nearline {table.name} merged")
+
+    def _write(self, work: Callable[[duckdb.DuckDBPyConnection], None], message: str) -> int:
+        def begun(connection: duckdb.DuckDBPyConnection) -> int:
+            work(connection)
+            return snapshot_of(connection)
+
+        written = self._lake.write(begun, message=message)
+        # Where there was nothing to do there is no snapshot of ours, and the newest may be anybody's.
+        found = self._lake.frame(_MESSAGE, [written.snapshot])["commit_message"].tolist()
+        if written.snapshot > written.value and found == [message]:
+            self._on_written(written.snapshot)
+        return written.snapshot
 
     def forget_snapshots(self) -> int:
         """Forget the nearline lane's snapshots that are older than `keep`; returns how many."""
@@ -126,8 +149,11 @@ class Upkeep:
         connection.execute(f"DELETE {_RECENT}", chosen)
         connection.execute(f"INSERT INTO {TOP_K.qualified_name} FROM recent_lists ORDER BY user_id")
         connection.execute("DROP TABLE recent_lists")
-        add_up(connection)
-        drop_old(connection)
+
+
+def _add_up(connection: duckdb.DuckDBPyConnection) -> None:
+    add_up(connection)
+    drop_old(connection)
 
 
 def merge_appended(connection: duckdb.DuckDBPyConnection, table: Table) -> None:

@@ -245,6 +245,12 @@ class LakeWatch:
             self.as_of = as_of
             self._shown.update(self._loaded.server, seconds(as_of))
 
+    def pass_over(self, snapshot: int) -> None:
+        """Our own upkeep was committed as `snapshot` and changed no row, so there is nothing to take in."""
+        if self._loaded is not None and snapshot == self.snapshot + 1:
+            self.memory.pass_over(snapshot)
+            self.snapshot = snapshot
+
     def close(self) -> None:
         """Give up what is loaded beside the present server."""
         self._next.close()

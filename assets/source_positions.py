@@ -92,6 +92,11 @@ class KnownProgress:
                 self._by_source[source] = {**self._by_source.get(source, {}), **progress}
         self._offered = None
 
+    def pass_over(self, snapshot: int) -> None:
+        """A transaction that read no source was committed as `snapshot`."""
+        if self._snapshot == snapshot - 1:
+            self._snapshot = snapshot
+
     def forget(self) -> None:
         """Know nothing."""
         self._by_source, self._snapshot, self._offered = {}, None, None

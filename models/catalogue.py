@@ -1,6 +1,7 @@
 """The catalogue as aligned arrays: row `i` of every array describes item row `i`."""
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ class Catalogue:
     """Unit-length text vectors, shape (items, dimension); a zero row for an item without text."""
     prices: FloatArray | None = None
     """Price of each item, NaN where unknown, shape (items,); None where the source has none."""
+
+    @cached_property
+    def rows(self) -> "pd.Index[Any]":
+        """Finds the rows of item ids."""
+        return pd.Index(self.item_ids)
 
     @classmethod
     def from_frame(cls, items: pd.DataFrame, embeddings: FloatArray | None = None) -> "Catalogue":

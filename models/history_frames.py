@@ -16,7 +16,7 @@ def to_histories(frame: pd.DataFrame, catalogue: Catalogue) -> Histories:
     """
     lengths = frame["item_ids"].map(len).to_numpy(dtype=np.int64)
     width = max(int(lengths.max(initial=0)), 1)
-    flat = pd.Index(catalogue.item_ids).get_indexer(pd.Index(_flat(frame["item_ids"], object)))
+    flat = catalogue.rows.get_indexer(pd.Index(_flat(frame["item_ids"], object)))
     is_filled = np.arange(width)[None, :] >= (width - lengths)[:, None]
     items = np.full((len(frame), width), PADDING, dtype=np.int32)
     weights = np.zeros((len(frame), width), dtype=np.float32)

@@ -93,19 +93,22 @@ class InteractionLog:
             segments: Segment by user id; users that are absent get the empty string.
         """
         rows = pd.Index(np.asarray(item_ids, dtype=object)).get_indexer(pd.Index(frame[Columns.item_id]))
-        known = frame.assign(item_row=rows)[rows >= 0]
-        order = [Columns.user_id, Columns.event_at] + (["position"] if "position" in frame.columns else [])
-        known = known.sort_values(order, kind="stable")
-        user_ids, users = np.unique(known[Columns.user_id].to_numpy(dtype=object), return_inverse=True)
-        counts = np.bincount(users, minlength=len(user_ids))
+        is_known = rows >= 0
+        known = frame[is_known]
+        # Numbers sort many times faster than the ids themselves.
+        users, user_ids = pd.factorize(known[Columns.user_id], sort=True)
+        moments = known[Columns.event_at].to_numpy()
+        places = [known["position"].to_numpy()] if "position" in frame.columns else []
+        order = np.lexsort([*places, moments, users])
+        names = np.asarray(user_ids, dtype=object)
         by_user = segments or {}
         return cls(
-            user_ids=user_ids.astype(object),
-            segments=np.array([by_user.get(user) or "" for user in user_ids], dtype=object),
-            start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            item_rows=known["item_row"].to_numpy(dtype=np.int32),
-            event_ats=to_seconds(known[Columns.event_at]),
-            weights=known[Columns.weight].to_numpy(dtype=np.float32),
+            user_ids=names,
+            segments=np.array([by_user.get(user) or "" for user in names], dtype=object),
+            start=np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(names)))]).astype(np.int64),
+            item_rows=rows[is_known][order].astype(np.int32),
+            event_ats=to_seconds(known[Columns.event_at])[order],
+            weights=known[Columns.weight].to_numpy(dtype=np.float32)[order],
             item_count=len(item_ids),
         )
 

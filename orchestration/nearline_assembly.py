@@ -17,10 +17,26 @@ from orchestration.settings import Settings
 
 
 def build_worker(
-    settings: Settings, metrics: NearlineMetrics, *, report: Callable[[BatchReport], None]
+    settings: Settings,
+    metrics: NearlineMetrics,
+    *,
+    report: Callable[[BatchReport], None],
+    on_upkeep: Callable[[int], None] = lambda snapshot: None,
 ) -> NearlineWorker:
-    """The worker of a home folder."""
+    """The worker of a home folder.
+
+    Args:
+        settings: The home folder's.
+        metrics: Are told of everything.
+        report: Called with each committed batch.
+        on_upkeep: Called with each snapshot in which rows were written anew and none differs.
+    """
     watch = open_watch(settings, on_load_failure=metrics.error)
+
+    def written(snapshot: int) -> None:
+        watch.pass_over(snapshot)
+        on_upkeep(snapshot)
+
     return NearlineWorker(
         watch.lake,
         open_lane(settings, watch),
@@ -35,6 +51,7 @@ def build_worker(
             load_domain(settings.domain).surface,
             keep=timedelta(minutes=settings.nearline_history_minutes),
             now=utc_now,
+            on_written=written,
         ),
         now=utc_now,
         max_rows=settings.nearline_max_rows,

@@ -183,7 +183,7 @@ class NearlineWorker:
             if stop.is_set() or self._leadership.term is None:
                 return True
             did |= self._attempt(source, stop)
-        self._keep_up(is_idle=not did)
+        self._keep_up()
         if did or self._leadership.term is None:
             return True
         now = time.monotonic()
@@ -246,9 +246,9 @@ class NearlineWorker:
         self._committed(report, time.monotonic() - started)
         return True
 
-    def _keep_up(self, *, is_idle: bool) -> None:
+    def _keep_up(self) -> None:
         try:
-            self._upkeep.run_if_due(is_idle=is_idle)
+            self._upkeep.run_if_due()
         except _TRANSIENT as error:
             # Batches do not need it; it is due again at once, and what stands in its way shows in the metrics.
             self._metrics.error(error)

@@ -163,6 +163,8 @@ def _fill_held(
         return None
     entries: dict[tuple[str, str], Entry | None] = {}
     for one in commits.values():
+        if one.made is None:
+            continue
         entries.update({(one.made.surface, user): None for user in one.gone})
         entries.update({(entry.surface, entry.user_id): entry for entry in one.entries()})
     new = [entry for entry in entries.values() if entry is not None]

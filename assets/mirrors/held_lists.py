@@ -28,7 +28,8 @@ _COLUMNS = ["item_id", "score", "source", "reason", "propensity"]
 class CommittedLists:
     """What one commit did to the lists."""
 
-    made: ListFacts
+    made: ListFacts | None
+    """What the new lists have in common; None where there are none."""
     users: pd.DataFrame
     """`user_id, last_event_at` of those who have a new list."""
     lists: pd.DataFrame
@@ -46,8 +47,15 @@ class CommittedLists:
             tuple(user for step in steps for user in step.gone),
         )
 
+    @classmethod
+    def none(cls) -> Self:
+        """Rows were written anew and no list differs, as upkeep does."""
+        return cls(None, pd.DataFrame(columns=_USER_COLUMNS), pd.DataFrame(columns=["user_id", *_COLUMNS]), ())
+
     def entries(self) -> Iterator[Entry]:
         """The new lists as `assets.mirrors.contract.PAYLOAD` has them."""
+        if self.made is None:
+            return
         facts = {
             "model_version": self.made.model_version,
             "index_version": self.made.index_version,

@@ -1,6 +1,7 @@
 """`freshet nearline`: the warm worker that keeps the lists of touched users fresh within seconds."""
 
 import logging
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from assets.nearline import BatchReport
 
 DEFAULT_PORT = 9464
+SWITCH_S = 0.0005
+"""Seconds for which another thread of the worker may keep a batch waiting."""
 
 
 def nearline(
@@ -27,12 +30,15 @@ def nearline(
         from orchestration.home import open_instance, prepare_home
 
         prepare_home(settings)
+    from assets.mirrors.held_lists import CommittedLists
     from orchestration.commands.up import stop_signal
     from orchestration.mirroring import followed_mirror
     from orchestration.nearline_assembly import build_worker
     from orchestration.nearline_metrics import HealthServer, NearlineMetrics
     from orchestration.nearline_report import Reporter, ReportThread
 
+    # A batch is many short calls that let other threads run; each must get its turn back sooner than after 5 ms.
+    sys.setswitchinterval(SWITCH_S)
     metrics = NearlineMetrics()
     with (
         stop_signal() as stop,
@@ -46,7 +52,10 @@ def nearline(
             # Reports may wait; what they do not tell is not kept for them.
             reporter(replace(batch, lists=None))
 
-        worker = build_worker(settings, metrics, report=report)
+        def on_upkeep(snapshot: int) -> None:
+            notify(snapshot, CommittedLists.none())
+
+        worker = build_worker(settings, metrics, report=report, on_upkeep=on_upkeep)
         with HealthServer(host, port, metrics, worker.health) as server:
             address = f"http://{host}:{server.port}"
             err().print(f"{address}/health, {address}/metrics; Ctrl-C stops after the batch under way")

@@ -63,6 +63,20 @@ def test_what_is_held_is_not_read_from_the_lake(lake: Lake, mirror: ListMirror, 
     assert catch_up(lake, mirror, now=NOW, held=held).written == 0
 
 
+def test_rows_that_were_written_anew_are_not_read(lake: Lake, mirror: ListMirror, held: HeldLists) -> None:
+    held.add(_publish(lake, "a", "new"), _held("a", "held"))
+    held.add(lake.write(_write_anew, message="upkeep").snapshot, CommittedLists.none())
+    report = catch_up(lake, mirror, now=NOW, held=held)
+    assert (report.written, report.removed, report.is_whole) == (1, 0, False)
+    assert _items(mirror) == {"a": "held", "b": "old", "c": "old"}
+
+
+def _write_anew(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("CREATE TEMP TABLE kept AS FROM serving.top_k")
+    connection.execute("DELETE FROM serving.top_k")
+    connection.execute("INSERT INTO serving.top_k FROM kept")
+
+
 def test_the_last_commit_of_a_user_counts(lake: Lake, mirror: ListMirror, held: HeldLists) -> None:
     held.add(_publish(lake, "a", ""), _held("a", ""))
     held.add(_publish(lake, "a", "new"), _held("a", "held"))

@@ -35,6 +35,8 @@ def _publish(lake: Lake, user: str) -> None:
 _LOCK = """
 import sqlite3, sys
 other = sqlite3.connect(sys.argv[1], isolation_level=None)
+# Where the file system allows no write-ahead mode, a lock refuses readers too.
+other.execute("PRAGMA journal_mode = DELETE")
 other.execute("BEGIN EXCLUSIVE")
 print("locked", flush=True)
 sys.stdin.read()

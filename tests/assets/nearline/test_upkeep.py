@@ -48,7 +48,7 @@ def _run(market: Any, upkeep: Upkeep) -> int:
 
 def test_files_are_put_together_and_no_row_changes(market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearline_upkeep, "EVERY", BATCHES)
-    monkeypatch.setattr(nearline_upkeep, "THOROUGH", 1)
+    monkeypatch.setattr(nearline_upkeep, "FANOUT", 1)
     lake = market.lake
     later = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
     upkeep = Upkeep(lake, load_domain(market.settings.domain).surface, keep=timedelta(hours=1), now=lambda: later)
@@ -57,14 +57,14 @@ def test_files_are_put_together_and_no_row_changes(market: Any, monkeypatch: pyt
     # The lists of the batch lane, the deletions among them, and a file of each batch.
     assert _files(lake, "serving.top_k") == 2 + BATCHES
     steps = 0
-    while upkeep.run_if_due(is_idle=False):
+    while upkeep.run_if_due():
         steps += 1
         assert _content(market) == before
-    assert steps == 6
+    assert steps == 7
     # Over 30 % of the batch lane's lists were replaced, so they are written anew; the others are in one file.
     assert _files(lake, "serving.top_k") == 2
     assert _files(lake, "raw.events") == _files(lake, "ops.list_freshness") == 1
-    assert not upkeep.run_if_due(is_idle=True)
+    assert not upkeep.run_if_due()
     with pytest.raises(Exception, match="No snapshot found"):
         lake.frame("FROM raw.events", snapshot=snapshot)
     assert lake.frame("SELECT count(*) AS n FROM raw.events")["n"].item() == 120 + 2 * BATCHES
@@ -92,3 +92,35 @@ def _inserted(lake: Lake, snapshot: int) -> int:
     newest = lake.current_snapshot()
     sql = "SELECT count(*) AS n FROM ducklake_table_insertions('lake', 'raw', 'events', ?::BIGINT, ?::BIGINT)"
     return int(lake.frame(sql, [snapshot + 1, newest])["n"].item())
+
+
+def test_every_level_takes_in_the_levels_below(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearline_upkeep, "EVERY", 1)
+    monkeypatch.setattr(nearline_upkeep, "FANOUT", 3)
+    monkeypatch.setattr(nearline_upkeep, "LEVELS", 2)
+    told: list[int] = []
+    upkeep = Upkeep(lake, "home", keep=timedelta(hours=1), now=lambda: NOW, on_written=told.append)
+    files = []
+    for batch in range(12):
+        upkeep.count(lake.write(lambda c, user=f"u{batch}": _one_list(c, user), message="nearline lists").snapshot)
+        while upkeep.run_if_due():
+            pass
+        files.append(_files(lake, "serving.top_k"))
+    # Rounds make a file each; every third one makes one of its own and the two before.
+    assert files == [1, 2, 3, 2, 3, 4, 3, 4, 5, 4, 5, 6]
+    assert lake.frame("SELECT count(*) AS n FROM serving.top_k")["n"].item() == 12
+    # Only of snapshots that upkeep made: most merges here have nothing to merge.
+    made = lake.frame("SELECT snapshot_id, commit_message FROM ducklake_snapshots('lake')")
+    ours = made["commit_message"].str.match("nearline .*(together|merged|added up|deletions)").fillna(False)
+    assert told == sorted(made["snapshot_id"][ours.astype(bool)])
+    assert len(told) >= 12
+
+
+def _one_list(connection: Any, user: str) -> None:
+    snapshot = connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()[0][0]
+    connection.execute(
+        "INSERT INTO serving.top_k BY NAME SELECT 'home' AS surface, ? AS user_id, [] AS items, 'm' AS model_version, "
+        "'i' AS index_version, ?::BIGINT AS input_snapshot, ?::TIMESTAMP AS generated_at, ?::TIMESTAMP AS expires_at, "
+        "'nearline' AS lane",
+        [user, snapshot, NOW, NOW],
+    )
