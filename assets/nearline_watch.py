@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import pandas as pd
-
 from assets.background_load import BackgroundLoad
 from assets.builds import BuildRecord, last_build
 from assets.dbt_project import WarehouseProject
@@ -23,27 +21,19 @@ from assets.item_changes import ItemChanges
 from assets.known_events import KnownEvents
 from assets.lake import Lake
 from assets.lake_memory import LakeMemory
-from assets.list_guard import ShownItems, cut_lists
+from assets.lake_news import end_of_days, old_lists, users_with_events
+from assets.list_guard import ShownItems
 from assets.model_inputs import rerank_rules, seconds
-from assets.prepared_server import ITEM_RULES, PreparedServer, ServerLoader
+from assets.prepared_server import ITEM_RULES, PreparedServer, ServerLoader, with_new_index
 from assets.resources import ArtifactResource
 from assets.serving import TOP_K, Server
 from assets.source_positions import KnownProgress
 from assets.user_states import UserStates
 from assets.warehouse_sql import InteractionRules
 
-_INSERTED = """
-SELECT DISTINCT user_id FROM ducklake_table_insertions('lake', 'raw', 'events', ?::BIGINT, ?::BIGINT)
-"""
-_AS_OF = """
-SELECT greatest(
-    (SELECT max(event_day) FROM marts.interactions), (SELECT max(event_day) FROM ops.pending_days)
-) + INTERVAL 1 DAY AS as_of
-"""
 KNOWN_SHARE = 0.25
 """Memory for the ids of events, beside that for users and as a share of it."""
 _LOG = logging.getLogger(__name__)
-_LEFT = "SELECT user_id FROM serving.top_k WHERE surface = ? AND lane = 'nearline' AND input_snapshot < ?"
 
 
 @dataclass(frozen=True)
@@ -175,7 +165,7 @@ class LakeWatch:
             self._shown.reset()
         self._take_rules()
         self.snapshot = snapshot
-        self.as_of = max(self.as_of, _as_of(self._lake, snapshot))
+        self.as_of = max(self.as_of, end_of_days(self._lake, snapshot))
         assert self._loaded is not None
         self._shown.update(self._loaded.server, seconds(self.as_of))
         return self._loaded
@@ -188,7 +178,7 @@ class LakeWatch:
         self._loaded = None
         change = self._items.apply(loaded.server, self.rules, item_ids)
         if change.has_index_gaps:
-            loaded = replace(loaded, server=_with_new_index(loaded.server))
+            loaded = replace(loaded, server=with_new_index(loaded.server))
         self._loaded = loaded
         self.leave(self._items.fitting_users(loaded.server, change.new, each=self._loader.new_item_users))
         self._shown.update(loaded.server, seconds(self.as_of))
@@ -262,7 +252,8 @@ class LakeWatch:
 
     def _use(self, prepared: PreparedServer, made_from: int) -> None:
         """Make lists with another server from now on; those of this lane made from earlier snapshots are left."""
-        left = [*prepared.fitting, *self._stale(made_from)]
+        old = old_lists(self._lake, self._domain.surface, self._domain.top_k, made_from)
+        left = [*prepared.fitting, *old]
         self._loaded = None
         self.rules, self._items = prepared.rules, prepared.items
         self.states = UserStates(self._lake, self.rules, budget_bytes=self._budget)
@@ -284,18 +275,12 @@ class LakeWatch:
             server = replace(self._loaded.server, rules=rerank_rules(self._lake, self._domain))
             self._loaded, self._rules_key = Loaded(server, self._loaded.key), key
 
-    def _stale(self, snapshot: int) -> list[str]:
-        """Users with lists of this lane from before a snapshot: the batch lane left them, since they were ahead."""
-        left = self._lake.frame(_LEFT, [self._domain.surface, snapshot])["user_id"].tolist()
-        with self._lake.connect() as connection:
-            return [*left, *cut_lists(connection, self._domain.surface, self._domain.top_k)]
-
     def _take_in(self, until: int) -> None:
         """Forget the users who got events from another path, and renew their lists; take over items that changed."""
         if until <= self.snapshot:
             return
         self.memory.events.take_in(until)
-        users = self._lake.frame(_INSERTED, [self.snapshot + 1, until])["user_id"].tolist()
+        users = users_with_events(self._lake, self.snapshot + 1, until)
         self.states.forget(users)
         self.leave(users)
         items = self._items.inserted(self.snapshot + 1, until)
@@ -306,17 +291,3 @@ class LakeWatch:
 def _key(record: BuildRecord | None) -> str:
     """What decides which server is loaded: the last publication of lists."""
     return f"{record.fingerprint}:{record.snapshot}" if record else "none"
-
-
-def _with_new_index(server: Server) -> Server:
-    """The server with its index built anew in memory; a large one takes minutes and is left to the next refresh."""
-    index, model = server.index, server.recommender
-    if model.catalogue.count >= index.config.exact_below:
-        return server
-    made = model.build_index(seed=server.domain.seed, model_version=index.model_version, snapshot=index.snapshot)
-    return replace(server, index=made)
-
-
-def _as_of(lake: Lake, snapshot: int) -> datetime:
-    moment = lake.frame(_AS_OF, snapshot=snapshot)["as_of"].iloc[0]
-    return datetime.min if pd.isna(moment) else pd.Timestamp(moment).to_pydatetime()

@@ -1,6 +1,6 @@
 """A server and all that goes with it: what the nearline lane loads when it begins and after each publication."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assets.background_load import IsWanted
 from assets.dbt_project import WarehouseProject
@@ -72,3 +72,12 @@ class ServerLoader:
         change = items.apply(server, rules, items.unbuilt())
         fitting = items.fitting_users(server, change.new, each=self.new_item_users)
         return PreparedServer(server, key, rules, items, item_rules, tuple(fitting), snapshot)
+
+
+def with_new_index(server: Server) -> Server:
+    """The server with its index built anew in memory; a large one takes minutes and is left to the next refresh."""
+    index, model = server.index, server.recommender
+    if model.catalogue.count >= index.config.exact_below:
+        return server
+    made = model.build_index(seed=server.domain.seed, model_version=index.model_version, snapshot=index.snapshot)
+    return replace(server, index=made)
