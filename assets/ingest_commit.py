@@ -94,7 +94,7 @@ def insert_new_rows(
         Number of rows inserted, and the event days among them.
     """
     table = RAW_TABLES[kind]
-    if known is None:
+    if known is None or kind != "events":
         key = ", ".join(table.key)
         same_key = " AND ".join(f"kept.{name} = first.{name}" for name in table.key)
         connection.execute(
@@ -135,7 +135,6 @@ def _add_file(
 ) -> FileReport:
     file = staged.file
     accepted = parquet_relation(staged.accepted)
-    known = known if file.kind == "events" else None
     added, days = insert_new_rows(
         connection, file.kind, accepted, received_at, source_file=text_literal(file.name), known=known
     )

@@ -20,8 +20,9 @@ Hashes = npt.NDArray[np.uint64]
 
 # Hashes of DuckDB, which differ between its versions: so they stay in the process that made them.
 _ALL = "SELECT hash(event_id) AS id_hash FROM raw.events"
-_INSERTED = f"{_ALL.replace('raw.events', '')} ducklake_table_insertions('lake', 'raw', 'events', ?::BIGINT, ?::BIGINT)"
-
+_INSERTED = """
+SELECT hash(event_id) AS id_hash FROM ducklake_table_insertions('lake', 'raw', 'events', ?::BIGINT, ?::BIGINT)
+"""
 _FIRST = """
 SELECT
     min(source_row) AS source_row, event_id, arg_min(event_at, source_row)::DATE AS event_day,
@@ -52,11 +53,6 @@ class KnownEvents:
 
     def __len__(self) -> int:
         return len(self._sorted) + len(self._recent)
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the hashes."""
-        return ID_BYTES * len(self._sorted) + 2 * 36 * len(self._recent)
 
     @property
     def is_wanted(self) -> bool:

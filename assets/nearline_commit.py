@@ -137,7 +137,6 @@ def _add_rows(
         )
     delivery = staged.delivery
     connection.register("accepted_rows", _with_origin(staged.rows.accepted, delivery))
-    connection.register("refused_rows", _with_origin(staged.rows.quarantined, delivery))
     added, days = insert_new_rows(
         connection,
         "events",
@@ -149,6 +148,7 @@ def _add_rows(
     )
     refused = 0
     if staged.rows.quarantined.num_rows:
+        connection.register("refused_rows", _with_origin(staged.rows.quarantined, delivery))
         refused = insert_quarantined_rows(
             connection,
             "events",
