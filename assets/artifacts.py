@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,19 +26,31 @@ class ArtifactStore:
         same content again changes nothing.
         """
         version = content_version(folder)
+        self.put_as(folder, kind, version)
+        return version
+
+    def put_as(self, folder: Path, kind: str, version: str) -> None:
+        """Copy a folder into the store under a name that says all that its content follows from, as `put` does."""
         target = self.root / kind / version
         if target.exists():
-            return version
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         with self.scratch() as staging:
             shutil.copytree(folder, staging / version)
+            (staging / version).touch()
             try:
                 # The one call that is atomic and refuses a target that is there already.
                 os.rename(staging / version, target)  # noqa: PTH104
             except OSError:
                 if not target.exists():
                     raise
-        return version
+
+    def keep_newest(self, kind: str, count: int) -> None:
+        """Remove all but the newest artifacts of a kind that can be made again; whoever reads one then starts anew."""
+        entries = [(entry.stat().st_mtime, entry) for entry in (self.root / kind).iterdir()]
+        for _, old in sorted(entries, reverse=True)[count:]:
+            with self.scratch() as staging, suppress(FileNotFoundError):
+                old.rename(staging / old.name)
 
     def scratch(self) -> AbstractContextManager[Path]:
         """An empty folder on the same disk, removed at the end."""

@@ -58,6 +58,9 @@ class Lake:
     memory_limit: str = "2GB"
     """Memory of one connection; beyond it DuckDB spills to disk beside the data."""
 
+    threads: int = 0
+    """Threads of one connection; 0: one for each core."""
+
     @property
     def staging_path(self) -> Path:
         """Folder for files that live only during a write; what a killed process left there may be deleted."""
@@ -181,6 +184,20 @@ class Lake:
             rows, total = connection.execute(sql).fetchall()[0]
         return f"{rows}-{total:x}"
 
+    def files_of(self, tables: Sequence[str], snapshot: int) -> list[tuple[str, str, str]]:
+        """Table, data file and file of deletions of all that tables consist of at a snapshot.
+
+        Files are never changed, and no rows are kept elsewhere, so equal files mean equal tables.
+        """
+        sql = "SELECT data_file, coalesce(delete_file, '') FROM ducklake_list_files('lake', ?, schema => ?, {at})"
+        found = []
+        with self.connect() as connection:
+            for table in tables:
+                schema, name = table.split(".")
+                rows = connection.execute(sql.format(at=f"snapshot_version => {snapshot}"), [name, schema]).fetchall()
+                found += [(table, data, deletions) for data, deletions in rows]
+        return sorted(found)
+
     def current_snapshot(self) -> int:
         """Id of the newest snapshot."""
         with self.connect() as connection:
@@ -206,6 +223,7 @@ class Lake:
             LakeError: the catalogue cannot be opened.
         """
         connection.execute(f"SET memory_limit = '{self.memory_limit}'")
+        connection.execute(f"SET threads = {self.threads}" if self.threads else "RESET threads")
         Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
         options = [f"DATA_PATH '{self.data_path}/'", "DATA_INLINING_ROW_LIMIT 0"]
         if snapshot is not None:

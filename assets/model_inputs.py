@@ -51,26 +51,30 @@ def aligned(vectors: pd.DataFrame, catalogue: Catalogue) -> FloatArray:
     return np.where((rows >= 0)[:, None], stacked[np.maximum(rows, 0)], np.float32(0))
 
 
-def read_segments(lake: Lake) -> dict[str, str]:
-    """Segment by user id, for users that have one."""
-    users = lake.frame("SELECT user_id, segment FROM marts.users WHERE segment IS NOT NULL")
+def read_segments(lake: Lake, *, snapshot: int | None = None) -> dict[str, str]:
+    """Segment by user id, for users that have one, now or in a snapshot."""
+    users = lake.frame("SELECT user_id, segment FROM marts.users WHERE segment IS NOT NULL", snapshot=snapshot)
     return dict(zip(users["user_id"], users["segment"], strict=True))
 
 
-def read_log(lake: Lake, catalogue: Catalogue, *, splits: Collection[str] = ()) -> InteractionLog:
+def read_log(
+    lake: Lake, catalogue: Catalogue, *, splits: Collection[str] = (), snapshot: int | None = None
+) -> InteractionLog:
     """The interactions of `features.training_interactions` over a catalogue.
 
     Args:
         lake: Where they are.
         catalogue: Interactions with other items are left out.
         splits: Only these of train, validation and test; all when empty.
+        snapshot: Read the lake as it was then.
     """
     chosen = ", ".join(f"'{split}'" for split in sorted(splits))
     where = f"WHERE split IN ({chosen})" if splits else ""
     frame = lake.frame(
-        f"SELECT user_id, item_id, event_at, weight, position FROM features.training_interactions {where}"
+        f"SELECT user_id, item_id, event_at, weight, position FROM features.training_interactions {where}",
+        snapshot=snapshot,
     )
-    return InteractionLog.from_frame(frame, catalogue.item_ids, read_segments(lake))
+    return InteractionLog.from_frame(frame, catalogue.item_ids, read_segments(lake, snapshot=snapshot))
 
 
 def read_event_types(lake: Lake, catalogue: Catalogue, *, splits: Collection[str]) -> LongArray:

@@ -12,6 +12,7 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 
+from assets.batch_report import BatchReport, report_of
 from assets.delivered_events import events_of, known_ids, user_days
 from assets.domain import Domain
 from assets.features import HISTORY_LENGTH
@@ -39,27 +40,6 @@ STAGES = ("polled", "staged", "loaded", "advanced", "committed", "remembered")
 FRESHNESS_KEPT = timedelta(hours=24)
 RENEWED_BESIDE, RENEWED_ALONE = 32, 512
 """Most users without new events whose lists one batch renews, beside those with events and alone."""
-
-
-@dataclass(frozen=True)
-class BatchReport:
-    """What one batch did."""
-
-    source: str
-    counts: RowCounts
-    users: int
-    """Users whose lists were renewed."""
-    snapshot: int
-    model_version: str
-    index_version: str
-    as_of: datetime
-    committed_at: datetime
-    event_lags: tuple[float, ...]
-    """Seconds from the latest event of each touched user to the commit."""
-    arrival_lags: tuple[float, ...]
-    """Seconds from the arrival of the first event of each touched user to the commit."""
-    lists: CommittedLists | None = None
-    """All that the batch did to the lists; None where it did nothing, or took items out of others' lists as well."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +101,7 @@ class NearlineLane:
             LakeError: the lake cannot be written.
         """
         loaded = self._watch.refresh()
-        renewed = self._watch.take_left(RENEWED_BESIDE if delivery else RENEWED_ALONE)
+        renewed = self._watch.take_left(self._renewed_with(delivery))
         try:
             try:
                 report = self._attempt(loaded, delivery, renewed, received_at, epoch, from_lake=False)
@@ -134,11 +114,17 @@ class NearlineLane:
         if delivery is None or delivery.kind == "events":
             return report
         # What items bring about begins at once: they leave all lists, then these and those whom new ones fit are made.
-        for _ in range(2):
+        for _ in range(3):
             if self._watch.left:
                 after = self.process(None, received_at=received_at, epoch=epoch)
                 report = replace(after, source=report.source, counts=report.counts)
         return report
+
+    def _renewed_with(self, delivery: Delivery | None) -> int:
+        """Most users whose lists are renewed; none while items are to leave all lists, which waits for nothing."""
+        if delivery is not None:
+            return RENEWED_BESIDE
+        return 0 if self._watch.banned else RENEWED_ALONE
 
     def _attempt(
         self,
@@ -156,7 +142,9 @@ class NearlineLane:
             touched = self._touched(staged, renewed, from_lake=from_lake)
             self._on_stage("loaded")
             as_of = max([self._watch.as_of, *(day + timedelta(days=1) for day in touched.events["event_day"])])
-            committed, banned, struck = list[datetime](), self._watch.banned, list[str]()
+            committed = list[datetime]()
+            banned = self._watch.banned
+            struck = list[str]()
             steps = self._advance(loaded, touched, as_of, folder)
             self._on_stage("advanced")
             lists = self._lists(loaded, delivery, touched, as_of, folder)
@@ -188,7 +176,7 @@ class NearlineLane:
             self._watch.take_items(sorted(set(staged.rows.accepted["item_id"].to_pylist())))
         self._on_stage("remembered")
         at = committed[-1] if committed else self._now()
-        report = _report(loaded, lists, source, written.value, written.snapshot, as_of, at)
+        report = report_of(loaded, lists, source, written.value, written.snapshot, as_of, at)
         held = None if lists is None or struck else CommittedLists.of(lists.made, [done.step for done in steps])
         return replace(report, lists=held)
 
@@ -272,29 +260,3 @@ def _blocks(user_ids: tuple[str, ...]) -> Iterator[list[str]]:
 def _kept(moments: list[datetime], moment: datetime) -> datetime:
     moments.append(moment)
     return moment
-
-
-def _report(
-    loaded: Loaded,
-    lists: NewLists | None,
-    source: str,
-    counts: RowCounts,
-    snapshot: int,
-    as_of: datetime,
-    committed_at: datetime,
-) -> BatchReport:
-    fresh = None if lists is None else lists.freshness
-    lags = [] if fresh is None else (committed_at - fresh["event_at"]).dt.total_seconds().tolist()
-    waits = [] if fresh is None else (committed_at - fresh["arrived_at"]).dt.total_seconds().tolist()
-    return BatchReport(
-        source=source,
-        counts=counts,
-        users=0 if lists is None else len(lists.user_ids),
-        snapshot=snapshot,
-        model_version=loaded.server.model_version,
-        index_version=loaded.server.index_version,
-        as_of=as_of,
-        committed_at=committed_at,
-        event_lags=tuple(lags),
-        arrival_lags=tuple(waits),
-    )

@@ -20,6 +20,7 @@ from models.rankers import LinearRanker, Ranker
 from models.ranking_sample import RankingSample, draw_sample
 from models.recommender_config import RecommenderConfig, new_retriever
 from models.recommender_files import read_recommender, write_recommender
+from models.recounts import RECOUNTED, Recounts
 from models.retriever import Retriever, VectorRetriever
 from models.splitting import Holdout
 from models.stage_timer import OnStage as OnStage
@@ -29,8 +30,6 @@ from models.vector_index import ItemIndex
 SEQUENCE, CONTENT = "sequence", "content"
 TEXT_AWARE = (CONTENT, SEQUENCE, "two_tower", "generative", "graph")
 """Retrievers that know an item from its text, or from its brand and category, alone."""
-RECOUNTED = ("popularity", "co_occurrence")
-"""Retrievers cheap enough to be fitted again whenever the log has grown."""
 
 
 class Recommender:
@@ -220,15 +219,29 @@ class Recommender:
             snapshot=snapshot,
         )
 
-    def refresh(self, catalogue: Catalogue, log: InteractionLog | None = None) -> None:
-        """Bind to a changed catalogue; recount popularity and co-occurrence where the current log is given."""
+    @property
+    def recounts(self) -> Recounts:
+        """What `refresh` has counted over the current log."""
+        own = {name: retriever for name, retriever in self.retrievers.items() if name in RECOUNTED}
+        return Recounts(own, self.item_counts)
+
+    def refresh(self, catalogue: Catalogue, counted: InteractionLog | Recounts | None = None) -> None:
+        """Bind to a changed catalogue.
+
+        Args:
+            catalogue: The items as they are now.
+            counted: The current log, over which popularity and co-occurrence are counted anew, or what was counted
+                over it and this catalogue before; None leaves the counts as they are.
+        """
+        if isinstance(counted, Recounts):
+            self.retrievers.update(counted.retrievers)
         for name, retriever in self.retrievers.items():
-            if log is not None and name in RECOUNTED:
-                retriever.fit(log, catalogue, seed=0)
+            if isinstance(counted, InteractionLog) and name in RECOUNTED:
+                retriever.fit(counted, catalogue, seed=0)
             else:
                 retriever.refresh(catalogue)
-        if log is not None:
-            self.item_counts = log.item_counts
+        if counted is not None:
+            self.item_counts = counted.item_counts
         else:
             counts = dict(zip(self.catalogue.item_ids, self.item_counts, strict=True))
             self.item_counts = np.array([counts.get(item, 0) for item in catalogue.item_ids], dtype=np.int64)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from assets.batch_report import BatchReport
 from assets.domain import load_domain
 from assets.lease import nearline_lease
-from assets.nearline import BatchReport
 from assets.nearline_upkeep import Upkeep
 from orchestration.alert_delivery import build_notifier
 from orchestration.nearline_lag import LagAlarm

@@ -21,8 +21,8 @@ def nearline_job(settings: Settings) -> JobDefinition:
     def take_in_events(context: OpExecutionContext) -> None:
         """Lead, take in what waits, renew lists; ends at once where a worker leads."""
         # Imported in the process of the run, not in that of the sensor.
+        from assets.batch_report import BatchReport
         from assets.mirrors.publishing import mirror_lists
-        from assets.nearline import BatchReport
         from orchestration.mirroring import mirror_resource
         from orchestration.nearline_assembly import build_worker
 

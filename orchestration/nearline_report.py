@@ -11,7 +11,7 @@ import numpy as np
 from dagster import AssetMaterialization, DagsterInstance
 from sqlalchemy.exc import SQLAlchemyError
 
-from assets.nearline import BatchReport
+from assets.batch_report import BatchReport
 from assets.serving import TOP_K
 from orchestration.nearline_metrics import NearlineMetrics
 

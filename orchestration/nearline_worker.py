@@ -15,9 +15,10 @@ from typing import Any
 
 import duckdb
 
+from assets.batch_report import BatchReport
 from assets.lake import Lake
 from assets.lease import Lease
-from assets.nearline import BatchReport, NearlineLane
+from assets.nearline import NearlineLane
 from assets.nearline_upkeep import Upkeep
 from assets.nearline_watch import LakeWatch
 from assets.source_positions import read_positions

@@ -10,7 +10,7 @@ import typer
 from orchestration.commands.console import Exit, HomeOption, err, settings_of
 
 if TYPE_CHECKING:
-    from assets.nearline import BatchReport
+    from assets.batch_report import BatchReport
 
 DEFAULT_PORT = 9464
 SWITCH_S = 0.0005

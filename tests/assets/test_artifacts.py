@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -21,6 +22,16 @@ def test_the_same_content_has_the_same_version(tmp_path: Path) -> None:
     assert store.put(_folder(tmp_path / "two", "x"), "encoder") == first
     assert store.put(_folder(tmp_path / "three", "y"), "encoder") != first
     assert (store.path("encoder", first) / "inner" / "weights.txt").read_text() == "x"
+
+
+def test_only_the_newest_of_a_kind_stay(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "store")
+    for number in range(4):
+        store.put_as(_folder(tmp_path / str(number), str(number)), "counts", f"v{number}")
+        os.utime(store.path("counts", f"v{number}"), (number, number))
+    store.keep_newest("counts", 2)
+    assert sorted(entry.name for entry in (store.root / "counts").iterdir()) == ["v2", "v3"]
+    assert list((store.root / ".staging").iterdir()) == []
 
 
 def test_a_half_copy_is_never_visible_and_can_be_cleaned(tmp_path: Path) -> None:

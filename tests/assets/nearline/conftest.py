@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from assets.artifacts import ArtifactStore
+from assets.batch_report import BatchReport
 from assets.builds import Recipe, recorded_build
 from assets.champion import CHAMPION, load_champion
 from assets.domain import load_domain
@@ -26,7 +27,6 @@ from assets.ingestion import publish_domain
 from assets.lake import BOOKKEEPING, Lake, append_frame
 from assets.lease import Lease
 from assets.model_inputs import read_catalogue, read_log
-from assets.nearline import BatchReport
 from assets.pending_days import pending_days
 from assets.pseudonyms import pseudonymise
 from assets.recommender import KIND, PRODUCTION

@@ -6,9 +6,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from assets.batch_report import BatchReport
 from assets.domain import load_domain
 from assets.ingest import ingest_landing
-from assets.nearline import BatchReport
 from assets.nearline_watch import LakeWatch
 from assets.streams.contract import Delivery
 from assets.streams.landing import LandingSource
@@ -39,6 +39,13 @@ def _items(market: Any, *rows: str, name: str = "1.csv") -> Delivery:
     delivery = source.poll(1_000, 0)
     assert delivery is not None
     return delivery
+
+
+def _renew(market: Any, watch: LakeWatch) -> None:
+    """What the worker does while no events come."""
+    watch.refresh()
+    while watch.left:
+        _process(market, watch, None)
 
 
 def _holding(market: Any, item: str) -> int:
@@ -72,6 +79,19 @@ def test_a_withdrawn_item_leaves_every_list_and_they_are_filled_again(market: An
     assert market.lake.frame("SELECT item_id FROM raw.items")["item_id"].tolist() == ["i02"]
 
 
+def test_a_withdrawn_item_is_gone_before_any_list_is_made_anew(market: Any) -> None:
+    holding = list[tuple[int, bool]]()
+
+    def look(reached: str) -> None:
+        if reached == "committed":
+            holding.append((_holding(market, "i02"), _short(market) > 0))
+
+    delivery = _items(market, "i02,Two,,2026-01-03")
+    count = _holding(market, "i02")
+    _process(market, open_watch(market.settings), delivery, on_stage=look)
+    assert holding == [(count, False), (0, True), (0, False)]
+
+
 def test_an_item_that_is_back_may_be_recommended_again(market: Any) -> None:
     watch = open_watch(market.settings)
     _process(market, watch, _items(market, "i02,Two,,2026-01-03"))
@@ -95,8 +115,7 @@ def test_a_worker_killed_with_a_withdrawal_leaves_it_to_the_next(market: Any, st
     try:
         _process(market, watch, delivery)
     except PositionMovedError:
-        while watch.left:
-            _process(market, watch, None)
+        _renew(market, watch)
     assert (_holding(market, "i02"), _short(market)) == (0, 0)
     assert market.lake.frame("SELECT count(*) AS n FROM raw.items")["n"].tolist() == [1]
 
@@ -112,7 +131,7 @@ def test_lists_that_were_cut_before_a_kill_are_made_anew(market: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         _process(market, open_watch(market.settings), _items(market, "i02,Two,,2026-01-03"), on_stage=die)
     assert (_holding(market, "i02"), _short(market) > 0) == (0, True)
-    _process(market, open_watch(market.settings), None)
+    _renew(market, open_watch(market.settings))
     assert _short(market) == 0
 
 

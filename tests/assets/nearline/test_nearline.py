@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from assets.batch_report import BatchReport
 from assets.domain import load_domain
 from assets.ingest import ingest_landing
-from assets.nearline import BatchReport
 from assets.nearline_watch import LakeWatch
 from assets.pending_days import pending_days
 from assets.pseudonyms import pseudonymise

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assets.nearline import BatchReport
+from assets.batch_report import BatchReport
 from assets.nearline_watch import LakeWatch
 from assets.serving import Server
 from orchestration.nearline_lane import open_lane, open_watch

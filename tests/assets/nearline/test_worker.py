@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from assets.batch_report import BatchReport
 from assets.landing_zone import LandingZone
 from assets.lease import Lease
-from assets.nearline import BatchReport
 from assets.nearline_commit import RowCounts
 from models.errors import SourceUnavailableError
 from orchestration.nearline_assembly import build_worker
