@@ -15,6 +15,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --no-compile --no-input --disabl
 CODE := orchestration assets quality models
 
 export DO_NOT_TRACK := 1
+# Many processes start: without bytecode each of them would compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test up lint format bench clean

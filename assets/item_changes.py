@@ -148,8 +148,8 @@ class ItemChanges:
         hashes = items["item_id"].map(known["text_hash"])
         is_known = (hashes == text_hashes(texts)).to_numpy()
         vectors = np.zeros((len(items), embeddings.shape[1]), dtype=np.float32)
-        for place in np.flatnonzero(is_known):
-            vectors[place] = known.loc[items["item_id"].iloc[place], "embedding"]
+        if is_known.any():
+            vectors[is_known] = np.stack(known["embedding"].reindex(items["item_id"][is_known]).tolist())
         if not is_known.all():
             encoder = self._load(str(self._lake.frame(_ENCODER)["version"].iloc[0]))
             made = encoder.encode(texts[~is_known].tolist())

@@ -15,17 +15,14 @@ from models.reranking import RerankRules, resolve_rules
 # A list keeps its model and its moment: it is the old list without what must not be seen.
 _STRUCK = """
 CREATE OR REPLACE TEMP TABLE struck AS
-WITH holding AS (
-    SELECT DISTINCT user_id
-    FROM (SELECT user_id, unnest(items).item_id AS item_id FROM serving.top_k WHERE surface = $surface)
-    WHERE item_id IN (SELECT unnest($items::VARCHAR[]))
-)
-SELECT l.* REPLACE (
-    list_filter(l.items, lambda entry: NOT list_contains($items::VARCHAR[], entry.item_id)) AS items,
+SELECT * REPLACE (
+    list_filter(items, lambda entry: NOT list_contains($items::VARCHAR[], entry.item_id)) AS items,
     'nearline' AS lane
 )
-FROM serving.top_k AS l SEMI JOIN holding USING (user_id)
-WHERE l.surface = $surface AND NOT list_contains($beside::VARCHAR[], l.user_id)
+FROM serving.top_k
+WHERE
+    surface = $surface AND list_has_any(list_transform(items, lambda entry: entry.item_id), $items::VARCHAR[])
+    AND NOT list_contains($beside::VARCHAR[], user_id)
 """
 _CUT = "SELECT user_id FROM serving.top_k WHERE surface = ? AND lane = 'nearline' AND len(items) < ? ORDER BY user_id"
 

@@ -57,6 +57,7 @@ class LakeWatch:
         *,
         budget_bytes: int,
         new_item_users: int = 200,
+        is_ready_for_texts: bool = True,
         on_load_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         """Begin with nothing loaded.
@@ -68,11 +69,12 @@ class LakeWatch:
             project: Whose SQL makes interactions.
             budget_bytes: Memory for what is kept of users.
             new_item_users: Most users whose lists are made anew for each new item.
+            is_ready_for_texts: Whether the encoder is loaded before an item with a new text needs it.
             on_load_failure: Told of each failure to load the next server; it is tried again.
         """
         self._lake = lake
         self._domain = domain
-        self._loader = ServerLoader(lake, domain, artifacts, project, new_item_users)
+        self._loader = ServerLoader(lake, domain, artifacts, project, new_item_users, is_ready_for_texts)
         self._next = BackgroundLoad(self._loader.load, on_failure=self._not_loaded)
         self._on_load_failure = on_load_failure or (lambda error: None)
         self._behind_from: int | None = None

@@ -43,6 +43,8 @@ class ServerLoader:
     project: WarehouseProject
     new_item_users: int
     """Most users whose lists are made anew for each new item."""
+    is_ready_for_texts: bool = True
+    """Whether the encoder is loaded too, before an item with a new text needs it."""
 
     def load(self, key: str, is_wanted: IsWanted) -> PreparedServer | None:
         """The server of the last publication; None where it ceased to be wanted meanwhile.
@@ -66,7 +68,8 @@ class ServerLoader:
             return None
         rules = InteractionRules.load(self.project, self.lake)
         items = ItemChanges(self.lake, self.domain, self.artifacts)
-        items.warm(server)
+        if self.is_ready_for_texts:
+            items.warm(server)
         if not is_wanted():
             return None
         change = items.apply(server, rules, items.unbuilt())

@@ -99,5 +99,6 @@ class WarmLake(Lake):
 
 
 def warmed(lake: Lake) -> WarmLake:
-    """The same lake with connections that stay."""
-    return WarmLake(**{entry.name: getattr(lake, entry.name) for entry in fields(Lake)})
+    """The same lake with connections that stay, on one thread: enough for small statements, and others find a core."""
+    own = {entry.name: getattr(lake, entry.name) for entry in fields(Lake)}
+    return WarmLake(**{**own, "threads": 1})

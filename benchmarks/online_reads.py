@@ -33,6 +33,7 @@ from assets.list_reader import ListReader
 from assets.mirrors.contract import ListMirror
 from assets.mirrors.filling import catch_up
 from assets.mirrors.opening import open_mirror
+from assets.warm_lake import warmed
 
 RESULTS = Path(__file__).parent / "results" / "nearline"
 BAR_MS = 2.0
@@ -129,7 +130,8 @@ def clear(folder: Path, kind: str) -> None:
 
 def upsert(folder: Path, kind: str, users: int, items: int, count: int, stop: Event, told: Any) -> None:
     """Upsert lists and bring the mirror up to them until told to stop; tells how many, and the seconds of each."""
-    lake, mirror = lake_in(folder), mirror_in(folder, kind)
+    # As the nearline worker opens it.
+    lake, mirror = warmed(lake_in(folder)), mirror_in(folder, kind)
     draws, written, filled = random.Random(1), [], []
     told.put("ready")
     while not stop.is_set():

@@ -5,16 +5,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy import sparse
-from threadpoolctl import ThreadpoolController
 
 from models.catalogue import Catalogue
+from models.cpu_threads import one_blas_thread
 from models.errors import NotFittedError
 from models.exact_products import exact_products
 from models.interactions import FloatArray, Histories, InteractionLog, ObjectArray
@@ -121,13 +120,7 @@ def fold_in(factors: FloatArray, history: sparse.csr_matrix, *, confidence: floa
 @contextmanager
 def quiet_blas() -> Iterator[None]:
     """Keep BLAS at one thread: `implicit` runs its own, slows down tenfold beside others, and warns about them."""
-    with _thread_pools().limit(limits=1, user_api="blas"), warnings.catch_warnings():
+    with one_blas_thread(), warnings.catch_warnings():
         # scipy still accepts the sparse matrices that implicit builds, but says that arrays are preferred.
         warnings.simplefilter("ignore", category=PendingDeprecationWarning)
         yield
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    """The BLAS libraries of this process; looking for them takes longer than folding a user in."""
-    return ThreadpoolController()

@@ -12,7 +12,8 @@ from models.sequence_items import centred_text
 from models.sequence_times import FIRST, gap_buckets
 from models.splitting import Holdout
 
-PLACES_AT_ONCE = 2048
+PLACES_AT_ONCE = 1024
+"""Places of one pass: more cost a few users their padding, fewer cost many users the calls."""
 SHORTEST = 4
 USERS_AT_ONCE = 1024
 

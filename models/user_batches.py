@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from models.cpu_threads import one_thread_each
 from models.interactions import Histories
 
 T = TypeVar("T")
@@ -42,5 +43,5 @@ def in_batches(histories: Histories, item_count: int, make: Callable[[slice, His
     slices = [slice(begin, begin + size) for begin in range(0, max(histories.count, 1), size)]
     if len(slices) == 1:
         return [make(slices[0], histories)]
-    with ThreadPoolExecutor(cores, thread_name_prefix="batch") as pool:
+    with one_thread_each(), ThreadPoolExecutor(cores, thread_name_prefix="batch") as pool:
         return list(pool.map(lambda users: make(users, histories.of_users(users)), slices))

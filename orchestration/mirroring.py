@@ -17,6 +17,7 @@ from assets.mirrors.filling import FillReport, catch_up
 from assets.mirrors.held_lists import CommittedLists, HeldLists
 from assets.mirrors.publishing import NOT_MIRRORED
 from assets.resources import MirrorResource
+from assets.warm_lake import warmed
 from models.errors import MirrorError
 from orchestration.home import open_lake
 from orchestration.nearline_lane import utc_now
@@ -75,7 +76,7 @@ def followed_mirror(settings: Settings, metrics: NearlineMetrics) -> Iterator[Li
         yield lambda snapshot, lists: None
         return
     follower = MirrorFollower(
-        open_lake(settings), mirror, now=utc_now, on_filled=metrics.mirrored, on_error=metrics.error
+        warmed(open_lake(settings)), mirror, now=utc_now, on_filled=metrics.mirrored, on_error=metrics.error
     )
     with follower:
         yield follower.committed

@@ -22,6 +22,7 @@ def build_worker(
     *,
     report: Callable[[BatchReport], None],
     on_upkeep: Callable[[int], None] = lambda snapshot: None,
+    is_ready_for_texts: bool = True,
 ) -> NearlineWorker:
     """The worker of a home folder.
 
@@ -30,8 +31,9 @@ def build_worker(
         metrics: Are told of everything.
         report: Called with each committed batch.
         on_upkeep: Called with each snapshot in which rows were written anew and none differs.
+        is_ready_for_texts: Whether the encoder is loaded before an item with a new text needs it.
     """
-    watch = open_watch(settings, on_load_failure=metrics.error)
+    watch = open_watch(settings, is_ready_for_texts=is_ready_for_texts, on_load_failure=metrics.error)
 
     def written(snapshot: int) -> None:
         watch.pass_over(snapshot)

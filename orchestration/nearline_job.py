@@ -33,7 +33,8 @@ def nearline_job(settings: Settings) -> JobDefinition:
             for made in materialisations(batch, mirrored):
                 context.log_event(made)
 
-        worker = build_worker(settings, NearlineMetrics(), report=report)
+        # Most runs bring no text, and the encoder takes longer than all the rest.
+        worker = build_worker(settings, NearlineMetrics(), report=report, is_ready_for_texts=False)
         stop = threading.Event()
         if not worker.run(stop, until_idle=True, linger_s=settings.nearline_linger_s):
             context.log.info("a nearline worker leads; nothing was done")

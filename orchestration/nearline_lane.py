@@ -17,11 +17,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def open_watch(settings: Settings, *, on_load_failure: Callable[[Exception], None] | None = None) -> LakeWatch:
+def open_watch(
+    settings: Settings,
+    *,
+    is_ready_for_texts: bool = True,
+    on_load_failure: Callable[[Exception], None] | None = None,
+) -> LakeWatch:
     """Model, index and hot state of a home folder; nothing is loaded yet.
 
     Args:
         settings: The home folder's.
+        is_ready_for_texts: Whether the encoder is loaded before an item with a new text needs it; takes seconds.
         on_load_failure: Told of each failure to load the next model.
     """
     return LakeWatch(
@@ -31,6 +37,7 @@ def open_watch(settings: Settings, *, on_load_failure: Callable[[Exception], Non
         warehouse_project(settings),
         budget_bytes=settings.nearline_memory_mb * 2**20,
         new_item_users=settings.nearline_new_item_users,
+        is_ready_for_texts=is_ready_for_texts,
         on_load_failure=on_load_failure,
     )
 

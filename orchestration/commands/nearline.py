@@ -27,9 +27,10 @@ def nearline(
     settings = settings_of(home)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     with err().status("preparing the home folder"):
-        from orchestration.home import open_instance, prepare_home
+        from orchestration.home import open_instance, open_lake, prepare_home
 
         prepare_home(settings)
+    from assets.catalogue_keeper import kept_open
     from assets.mirrors.held_lists import CommittedLists
     from orchestration.commands.up import stop_signal
     from orchestration.mirroring import followed_mirror
@@ -42,6 +43,7 @@ def nearline(
     metrics = NearlineMetrics()
     with (
         stop_signal() as stop,
+        kept_open(open_lake(settings).catalogue),
         open_instance(settings) as instance,
         followed_mirror(settings, metrics) as notify,
         ReportThread(Reporter(instance, metrics)) as reporter,

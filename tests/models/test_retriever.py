@@ -18,7 +18,7 @@ from models.ease import EASEConfig, EASERetriever
 from models.errors import NotFittedError
 from models.generative_config import GenerativeConfig
 from models.graph import GraphConfig, GraphRetriever
-from models.interactions import Histories, InteractionLog, empty_histories
+from models.interactions import PADDING, Histories, InteractionLog, empty_histories
 from models.popularity import PopularityRetriever
 from models.retriever import Retriever, VectorRetriever, recency, top_rows
 from models.sequence_config import SequenceConfig
@@ -264,6 +264,19 @@ def test_top_rows_equals_a_full_stable_sort() -> None:
     scores = np.random.default_rng(0).integers(-5, 5, (50, 40)).astype(np.float32)
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :7]
     np.testing.assert_array_equal(top_rows(scores, 7), expected)
+
+
+@pytest.mark.parametrize("count", [1, 20, 499, 500, 501, 4000])
+def test_top_rows_of_many_items_equals_a_full_stable_sort(count: int) -> None:
+    rng = np.random.default_rng(count)
+    scores = rng.integers(-40, 40, (6, 4001)).astype(np.float32)
+    scores[1] = 7
+    scores[2, :3990] = -np.inf
+    scores[3, 10:] = -np.inf
+    scores[4] = np.arange(4001)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    expected = np.where(np.isneginf(np.take_along_axis(scores, expected, axis=1)), PADDING, expected)
+    np.testing.assert_array_equal(top_rows(scores, count), expected)
 
 
 def test_recency_counts_places_from_the_end() -> None:

@@ -102,7 +102,8 @@ def test_obeys_the_vector_protocol(joint: SequenceRetriever) -> None:
     asked = histories_of([1, 2, 3], [5])
     assert isinstance(joint, VectorRetriever)
     expected = joint.user_vectors(asked) @ joint.item_vectors().T
-    np.testing.assert_allclose(joint.score(asked), expected, rtol=1e-5)
+    # The product of BLAS is the one that is rounded on its way, which shows where terms cancel.
+    np.testing.assert_allclose(joint.score(asked), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_batch_equals_single_bit_for_bit(joint: SequenceRetriever) -> None:

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 from models.interactions import Histories
 from models.user_batches import CELLS_PER_BATCH, MAX_BATCH, batch_size, in_batches
@@ -25,6 +27,17 @@ def test_a_batch_holds_no_more_scores_than_allowed() -> None:
     assert batch_size(10**9) == 1
     sizes = in_batches(histories(300), 1_000_000, lambda _, batch: batch.count)
     assert max(sizes) <= batch_size(1_000_000)
+
+
+def test_libraries_keep_to_one_thread_each_where_several_batches_run() -> None:
+    def blas_threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = blas_threads(), torch.get_num_threads()
+    inside = in_batches(histories(400), 1000, lambda *_: (blas_threads(), torch.get_num_threads()))
+    assert len(inside) > 1
+    assert all(found == ({1}, 1) for found in inside)
+    assert (blas_threads(), torch.get_num_threads()) == before
 
 
 def test_what_fails_in_one_batch_fails_for_all() -> None:

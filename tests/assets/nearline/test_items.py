@@ -164,8 +164,7 @@ def test_a_publication_that_did_not_know_of_the_withdrawal_is_put_right(market: 
     _process(market, watch, _items(market, "i02,Two,,2026-01-03"))
     market.publish()
     assert _holding(market, "i02") > 0
-    _process(market, watch, None)
-    _process(market, watch, None)
+    _renew(market, watch)
     assert (_holding(market, "i02"), _short(market)) == (0, 0)
 
 
