@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -20,29 +19,14 @@ from assets.lake import Lake
 from models.encoder_weights import file_sha256
 from models.errors import DataError, LakeLockedError
 from models.registry import Registry
-from orchestration.home import open_lake, prepare_home
+from orchestration.home import open_lake
 from orchestration.refresh import RefreshReport, refresh
-from orchestration.settings import Settings, load_settings
+from orchestration.settings import Settings
+
+from .homes import RULES, Homes, land
 
 pytestmark = pytest.mark.slow
 
-TOP_K = 5
-RULES = f"""
-top_k = {TOP_K}
-cold_share = 0.2
-[event_weights]
-view = 1.0
-purchase = 4.0
-"""
-UNTRAINED = """
-[pretraining]
-steps = 0
-head_steps = 0
-[finetuning]
-steps = 0
-[recommender]
-retrievers = ["popularity", "co_occurrence", "content"]
-"""
 EVENTS = "user_id,item_id,event_type,event_at,value\n"
 ITEMS = "item_id,title,description\n"
 ONE_DAY = EVENTS + "".join(
@@ -66,40 +50,6 @@ dora,,view,2026-01-03T09:00:00Z,
 """
 
 
-class Homes:
-    """Makes home folders that are ready to be refreshed."""
-
-    def __init__(self, folder: Path, encoder: Path) -> None:
-        self._folder, self._encoder = folder, encoder
-        self._parsed: Path | None = None
-
-    def make(self, name: str, domain: str = RULES + UNTRAINED, **overrides: object) -> Settings:
-        """Settings of a new home folder."""
-        home, rules = self._folder / name, self._folder / f"{name}.toml"
-        home.mkdir()
-        rules.write_text(domain)
-        settings = load_settings(
-            **{
-                "home": home,
-                "domain": str(rules),
-                "encoder": str(self._encoder),
-                "mlflow_tracking_uri": f"sqlite:///{self._folder / 'mlflow.db'}",
-                "pseudonym_key": "a key for tests",
-                "settle_seconds": 0.0,
-                "lock_timeout_s": 20.0,
-                "first_day": date(2026, 1, 1),
-                "last_day": date(2026, 1, 31),
-                **overrides,
-            }
-        )
-        if self._parsed is None:
-            prepare_home(settings)
-            self._parsed = shutil.copytree(home / "dbt", self._folder / "dbt")
-        else:
-            shutil.copytree(self._parsed, home / "dbt", copy_function=os.link)
-        return settings
-
-
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Iterator[Homes]:
     """Homes with an encoder of two tiny layers."""
@@ -120,13 +70,6 @@ def one_day(homes: Homes) -> tuple[Settings, RefreshReport]:
     land(settings, "events", BROKEN_EVENTS, "broken.csv")
     land(settings, "items", HALF_WITHOUT_TEXT)
     return settings, refresh(settings)
-
-
-def land(settings: Settings, kind: str, text: str, name: str = "first.csv") -> None:
-    """Put a file into the landing zone."""
-    folder = settings.landing_path / kind
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(text)
 
 
 def failures(report: RefreshReport) -> str:
