@@ -8,7 +8,6 @@ the test hold the validation interactions; nothing is fitted on them unless `--r
 """
 
 import argparse
-import json
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,7 @@ from encoder_vectors import Stages, add_encoder_arguments, content_row, train_st
 from landed_data import LandedData
 from model_costs import FitMemory, ModelCost, costs_of
 from result_tables import costs_table
-from run_facts import command, machine, peak_memory_gib, versions
+from run_facts import write_results
 
 from models.bootstrap import Comparison, bootstrap_intervals
 from models.content import ContentRetriever
@@ -77,15 +76,11 @@ def main() -> None:
         stages = train_stages(data, split, arguments, Path(folder)) if needs_text else None
         runs = [run(seed, data, split, config, stages, arguments) for seed in range(1, arguments.seeds + 1)]
     test = {name: averaged([one.test[name] for one in runs if name in one.test]) for name in runs[0].test}
-    facts = summary(arguments, data, split, runs, test) | {
-        "config": asdict(config),
-        "seconds": round(time.perf_counter() - begun, 1),
-        "peak_memory_gib": peak_memory_gib(),
-    }
+    facts = summary(arguments, data, split, runs, test) | {"config": asdict(config)}
     print(metrics_table(test, HEADLINES))
     print("\n" + comparison_table(FUSION, fusion_against(test)))
     print("\n" + costs_table(facts))
-    say(f"wrote {write(arguments, data, facts)}")
+    say(f"wrote {write(arguments, data, facts, begun=begun)}")
 
 
 def parse() -> argparse.Namespace:
@@ -190,7 +185,7 @@ def fusion_against(test: Models) -> dict[str, Comparison]:
 def summary(
     arguments: argparse.Namespace, data: LandedData, split: Split, runs: list[Run], test: Models
 ) -> dict[str, Any]:
-    """Everything that the results file says, but time and memory."""
+    """Everything that the results file says of the models."""
     return {
         "dataset": arguments.name or data.domain.name,
         "protocol": arguments.protocol,
@@ -219,9 +214,6 @@ def summary(
         "costs": {name: asdict(cost) for name, cost in runs[0].costs.items()},
         "training_curves": runs[0].curves,
         "seeds": list(range(1, len(runs) + 1)),
-        "machine": machine(),
-        "versions": versions(),
-        "command": command(),
     }
 
 
@@ -231,11 +223,10 @@ def plain(result: EvaluationResult) -> dict[str, Any]:
     return {name: interval.value for name, interval in result.metrics.items() if name.endswith("@10")} | values
 
 
-def write(arguments: argparse.Namespace, data: LandedData, facts: dict[str, Any]) -> Path:
+def write(arguments: argparse.Namespace, data: LandedData, facts: dict[str, Any], *, begun: float) -> Path:
     """Write the results file and return its path."""
     path = RESULTS / dataset_file(arguments, data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_results(path, facts, begun=begun)
     return path
 
 

@@ -8,7 +8,6 @@ judged by the text path alone: on users' last choices of the old days, which no 
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from dataset_arguments import add_dataset_arguments, load_dataset
 from landed_data import LandedData
-from run_facts import command, machine, versions
+from run_facts import write_results
 
 from models.behaviour_text import render_behaviour
 from models.content import ContentRetriever
@@ -56,6 +55,7 @@ class Days:
 def main() -> None:
     """Train the four encoders, judge them, print the table and write the results."""
     arguments = parse()
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         data = load_dataset(arguments, Path(scratch))
         device = Device("cpu", torch.bfloat16, "cpu, bfloat16") if arguments.bfloat16 else choose_device()
@@ -70,13 +70,9 @@ def main() -> None:
         "replay_share": arguments.replay_share,
         "seed": data.domain.seed,
         "device": device.description,
-        "machine": machine(),
-        "versions": versions(),
-        "command": command(),
     }
     path = RESULTS / f"{arguments.name or data.domain.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_results(path, facts, begun=begun)
     print(f"wrote {path}")
 
 

@@ -4,7 +4,7 @@ python benchmarks/diversity.py --home .freshet
 """
 
 import argparse
-import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from run_facts import command, versions
+from run_facts import write_results
 
 from assets.artifacts import ArtifactStore
 from assets.builds import built_version
@@ -39,6 +39,7 @@ K = 10
 def main() -> None:
     """Measure every method and weight, print the table, write numbers and the curve."""
     arguments = parse()
+    begun = time.perf_counter()
     settings = load_settings(home=arguments.home)
     lake, domain = open_lake(settings), load_domain(settings.domain)
     catalogue = read_catalogue(lake)
@@ -61,9 +62,8 @@ def main() -> None:
         }
         rows.append(row)
         print(" ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-    facts = {"domain": domain.name, "users": test.count, "rows": rows, "versions": versions(), "command": command()}
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{domain.name}.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    facts = {"domain": domain.name, "users": test.count, "rows": rows}
+    write_results(RESULTS / f"{domain.name}.json", facts, begun=begun)
     plot(rows, RESULTS / f"{domain.name}.png")
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from landed_data import LandedData
-from run_facts import command, machine, peak_memory_gib, versions
+from run_facts import write_results
 
 from models.behaviour_text import render_behaviour
 from models.content import ContentRetriever
@@ -145,6 +145,7 @@ class Bench:
 def main() -> None:
     """Train or read every row, judge it, print the table and write the results."""
     arguments = parse()
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         data = load_dataset(arguments, Path(scratch))
         bench = Bench(
@@ -164,16 +165,11 @@ def main() -> None:
         "pretraining": asdict(PretrainingConfig.from_mapping(data.domain.pretraining)),
         "finetuning": asdict(FinetuningConfig.from_mapping(data.domain.finetuning)),
         "device": bench.device.description,
-        "machine": machine(),
-        "versions": versions(),
-        "command": command(),
-        "peak_memory_gib": peak_memory_gib(),
     }
     print(table(facts))
     path = RESULTS / dataset_file(arguments, data)
     if not arguments.rows:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        write_results(path, facts, begun=begun)
         print(f"wrote {path}")
 
 

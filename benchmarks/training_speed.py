@@ -30,7 +30,7 @@ from dataset_arguments import add_dataset_arguments, load_dataset
 from exchange import write_split
 from landed_data import LandedData
 from peer_environment import RUNNERS, peer_python
-from run_facts import command, machine, versions
+from run_facts import write_results
 
 from models.device import choose_device, torch_threads
 from models.sequence_config import SequenceConfig
@@ -46,6 +46,7 @@ PEER_BATCH = 128
 def main() -> None:
     """Measure both, print and write."""
     arguments = parse()
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         data = load_dataset(arguments, Path(folder))
         split = data.split("leave-one-out")
@@ -59,15 +60,8 @@ def main() -> None:
             for negatives in (arguments.negatives, arguments.negatives // 8):
                 facts[f"rectools, {negatives} negatives"] = measure_peer(Path(folder), negatives, arguments)
                 print(line(f"RecTools, {negatives}", facts[f"rectools, {negatives} negatives"]), flush=True)
-    facts |= {
-        "bar_seconds": BAR_SECONDS,
-        "load_after": round(os.getloadavg()[0], 1),
-        "machine": machine(),
-        "versions": versions(),
-        "command": command(),
-    }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    facts |= {"bar_seconds": BAR_SECONDS, "load_after": round(os.getloadavg()[0], 1)}
+    write_results(RESULT, facts, begun=begun)
     print(f"wrote {RESULT.name}; the bar is {BAR_SECONDS:g} s an epoch on two free cores")
 
 
