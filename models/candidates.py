@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.content import CONTENT
 from models.exact_products import ExactItems
 from models.fusion import ScoredCandidates, leading_columns, normalise
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, LongArray
@@ -20,7 +21,7 @@ DENSE_ITEMS = 65_536
 """Up to so many items, scores of a vector retriever come from one matrix product; above, only at the candidates."""
 _USERS_AT_ONCE = 16
 """Users whose proposals are looked for at once: their scores stay in the cache of a core."""
-_KNOW_TEXT = ("content", "two_tower")
+_KNOW_TEXT = (CONTENT, "two_tower")
 """Retrievers to whom a new item is an item like any other; in all others it borrows."""
 
 

@@ -14,6 +14,8 @@ from models.interactions import PADDING, FloatArray, Histories, InteractionLog, 
 from models.retriever import BLOCK, as_ids, history_matrix, load_state, save_state
 from models.splitting import Holdout
 
+CONTENT = "content"
+"""What configurations call the retriever."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CHOICE_USERS, CHOICE_K = 2_000, 10
 """Validation users and cut-off that the share of the short-term profile is chosen by."""
@@ -47,7 +49,7 @@ class ContentRetriever:
     pure function of the history, so nothing has to be kept between events.
     """
 
-    name = "content"
+    name = CONTENT
 
     def __init__(self, config: ContentConfig | None = None) -> None:
         self.config = config or ContentConfig()
@@ -156,10 +158,7 @@ class ContentRetriever:
         """The share with the highest NDCG on the first validation users, the largest one on ties."""
         users = np.arange(min(validation.count, CHOICE_USERS))
         histories = validation.history.histories(validation.user_rows[users])
-        if validation.boundary is None:
-            available = np.ones(catalogue.count, dtype=bool)
-        else:
-            available = catalogue.available_at(validation.boundary)
+        available = validation.available(catalogue)
 
         def quality(share: float) -> float:
             self.short_share = share

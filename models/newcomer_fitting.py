@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.candidates import CandidateGenerator, CandidateRequest
+from models.content import CONTENT
 from models.fusion import DoubleArray, ScoredCandidates
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
 from models.lending import Lending
 from models.newcomer_config import NewcomerConfig
 from models.newcomers import PLACES, LogOdds, Newcomers, Others, best_scores, item_features, place_features
-from models.ranking_sample import SEEN_LENGTH, moment_of
+from models.ranking_sample import SEEN_LENGTH
 from models.retriever import VectorRetriever
 from models.splitting import Holdout
 from models.user_batches import batch_size
@@ -25,8 +26,6 @@ from models.user_batches import batch_size
 if TYPE_CHECKING:
     from models.recommender import Recommender
 
-TEXT = "content"
-"""Retriever whose item vectors say which items are alike."""
 NEAREST, DRAWN = 100, 100
 """Items of each user that are nearest in text, and that are drawn at random."""
 FEWEST_USERS = 200
@@ -117,7 +116,7 @@ def fit_newcomers(source: AsNew, holdout: Holdout, config: NewcomerConfig, *, se
 def fit_for(recommender: "Recommender", holdout: Holdout, *, seed: int) -> Newcomers | None:
     """`fit_newcomers` for a fitted recommender; None also where it has no text retriever, or few items have a text."""
     names, config = list(recommender.retrievers), recommender.config
-    content = recommender.retrievers.get(TEXT)
+    content = recommender.retrievers.get(CONTENT)
     if not isinstance(content, VectorRetriever):
         return None
     vectors = content.item_vectors()
@@ -126,12 +125,10 @@ def fit_for(recommender: "Recommender", holdout: Holdout, *, seed: int) -> Newco
     if not len(lending.neighbours):
         return None
     generator = CandidateGenerator(recommender.retrievers, recommender.text_aware, lending=lending)
-    allowed = ~recommender.is_cold
-    if holdout.boundary is not None:
-        allowed &= recommender.catalogue.available_at(moment_of(holdout))
+    allowed = ~recommender.is_cold & holdout.available(recommender.catalogue)
     none = np.zeros(0, dtype=np.int32)
     request = CandidateRequest(config.candidates_per_retriever, allowed, config.exclude_seen, none, none)
-    source = AsNew(generator, request, can_be_new, recommender.weight_array(), names.index(TEXT))
+    source = AsNew(generator, request, can_be_new, recommender.weight_array(), names.index(CONTENT))
     return fit_newcomers(source, holdout, config.newcomers, seed=seed)
 
 

@@ -68,10 +68,7 @@ def draw_sample(
     rng = np.random.default_rng(seed)
     count = min(count, holdout.count)
     chosen = np.sort(rng.choice(holdout.count, count, replace=False)) if count else np.zeros(0, dtype=np.int64)
-    as_of, available = moment_of(holdout), np.ones(catalogue.count, dtype=bool)
-    if holdout.boundary is not None:
-        available = catalogue.available_at(as_of)
-    none = np.zeros(0, dtype=np.int32)
+    available, none = holdout.available(catalogue), np.zeros(0, dtype=np.int32)
     request = CandidateRequest(per_retriever, available, exclude_seen, extra_rows=none, cold_rows=none)
     histories, size = (
         holdout.history.histories(holdout.user_rows[chosen], length=SEEN_LENGTH),
@@ -84,7 +81,7 @@ def draw_sample(
         retrievers,
         _joined(parts, len(retrievers)),
         _select(holdout.targets, chosen),
-        RankContext(histories, facts, as_of),
+        RankContext(histories, facts, moment_of(holdout)),
     )
 
 

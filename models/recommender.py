@@ -8,6 +8,7 @@ import numpy as np
 
 from models.candidates import CandidateGenerator
 from models.catalogue import Catalogue
+from models.content import CONTENT
 from models.errors import DataError
 from models.exact_products import ExactItems
 from models.fusion_fitting import fit_fusion, import_for
@@ -27,7 +28,7 @@ from models.stage_timer import OnStage as OnStage
 from models.stage_timer import StageTimer
 from models.vector_index import ItemIndex
 
-SEQUENCE, CONTENT = "sequence", "content"
+SEQUENCE = "sequence"
 TEXT_AWARE = (CONTENT, SEQUENCE, "two_tower", "generative", "graph")
 """Retrievers that know an item from its text, or from its brand and category, alone."""
 

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from models.catalogue import Catalogue
 from models.errors import DataError
 from models.interactions import BoolArray, Histories, IntArray, InteractionLog, LongArray, to_seconds
 from models.schema import Columns
@@ -72,6 +73,12 @@ class Holdout:
     def histories(self, *, length: int = 200) -> Histories:
         """Histories of the evaluated users, in the order of `user_rows`."""
         return self.history.histories(self.user_rows, length=length)
+
+    def available(self, catalogue: Catalogue) -> BoolArray:
+        """Items that may be recommended at the boundary, shape (items,); all where there is none."""
+        if self.boundary is None:
+            return np.ones(catalogue.count, dtype=bool)
+        return catalogue.available_at(self.boundary)
 
     def select(self, users: LongArray) -> "Holdout":
         """The holdout of some of its evaluated users (0-based), ascending; the history stays whole."""

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.catalogue import Catalogue
 from models.errors import DataError
 from models.interactions import InteractionLog
 from models.splitting import Holdout, Split, boundaries_of, leave_one_out, split_by_time, split_by_time_last
@@ -61,6 +62,14 @@ def test_one_target_can_be_chosen(choice: str, expected: list[str]) -> None:
 def test_boundaries_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(DataError, match="must not be later"):
         split_by_time(make_log(ROWS), validation_from=20, test_from=10)
+
+
+def test_available_are_the_items_on_offer_at_the_boundary_and_all_where_there_is_none() -> None:
+    ends = pd.to_datetime([5, 20, 21, None, None], unit="s")
+    catalogue = Catalogue.from_frame(pd.DataFrame({"item_id": ITEMS, "available_until": ends}))
+    by_time = split_by_time(make_log(ROWS), validation_from=10, test_from=20)
+    assert by_time.test.available(catalogue).tolist() == [False, False, True, True, True]
+    assert leave_one_out(make_log(ROWS)).test.available(catalogue).all()
 
 
 def test_leave_one_out_takes_the_last_two() -> None:
