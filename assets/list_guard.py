@@ -44,7 +44,11 @@ def strike(
     if not items:
         return ()
     values = {"surface": surface, "items": sorted(items), "beside": sorted(beside)}
+    # All lists are read, which all cores are worth.
+    (threads,) = connection.execute("SELECT current_setting('threads')").fetchall()[0]
+    connection.execute("RESET threads")
     connection.execute(_STRUCK, values)
+    connection.execute(f"SET threads = {threads}")
     users = tuple(user for (user,) in connection.execute("SELECT user_id FROM struck ORDER BY user_id").fetchall())
     if users:
         connection.execute(

@@ -203,15 +203,16 @@ class NearlineLane:
         known = set(states.events(pairs)["event_id"])
         if from_lake and len(events):
             known |= known_ids(self._lake, events, snapshot)
-        fresh = events[~events["event_id"].isin(known)]
+        fresh = events[~events["event_id"].isin(known)] if known else events
         return _Touched(fresh, user_days(fresh), tuple(sorted({*fresh["user_id"], *renewed})))
 
     def _advance(self, loaded: Loaded, touched: _Touched, as_of: datetime, folder: Path) -> list["_Done"]:
         """One step for each block of users; writes their lists."""
         done = []
         for number, users in enumerate(_blocks(touched.user_ids)):
-            pairs = touched.pairs[touched.pairs["user_id"].isin(users)]
-            fresh = touched.events[touched.events["user_id"].isin(users)]
+            pairs, fresh = touched.pairs, touched.events
+            if len(users) < len(touched.user_ids):
+                pairs, fresh = (frame[frame["user_id"].isin(users)] for frame in (pairs, fresh))
             events = pd.concat([self._watch.states.events(pairs), fresh[list(EVENT_COLUMNS)]], ignore_index=True)
             rebuilt = self._watch.rules.interactions(events)
             step = advance(
