@@ -166,6 +166,7 @@ def test_a_publication_that_did_not_know_of_the_withdrawal_is_put_right(market: 
     assert _holding(market, "i02") > 0
     _renew(market, watch)
     assert (_holding(market, "i02"), _short(market)) == (0, 0)
+    watch.close()  # it loads what was published
 
 
 def test_what_a_user_has_just_bought_leaves_the_own_list_alone(market: Any) -> None:
