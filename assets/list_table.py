@@ -57,20 +57,39 @@ def replace_lists(
         user_ids: Users whose old lists go; all when None.
         kept: Users whose old lists stay, whatever the files hold.
     """
-    excluded = "user_id NOT IN (SELECT unnest(?::VARCHAR[]))" if kept else "true"
-    spared = [list(kept)] if kept else []
-    if user_ids is None:
-        connection.execute(f"DELETE FROM serving.top_k WHERE surface = ? AND {excluded}", [made.surface, *spared])
-    else:
-        # As a case, the surface is looked at for these users only; a plain condition is for every list there is, which
-        # takes as long as all the rest.
-        connection.execute(
-            "DELETE FROM serving.top_k WHERE user_id IN (SELECT unnest(?::VARCHAR[])) "
-            f"AND CASE WHEN surface = ? THEN true ELSE false END AND {excluded}",
-            [list(user_ids), made.surface, *spared],
-        )
+    delete_lists(connection, made.surface, user_ids=user_ids, kept=kept)
     if files is not None:
-        connection.execute(f"{_INSERT} WHERE {excluded}", [*vars(made).values(), files, *spared])
+        insert_lists(connection, made, files, kept=kept)
+
+
+def delete_lists(
+    connection: duckdb.DuckDBPyConnection, surface: str, *, user_ids: Sequence[str] | None, kept: Sequence[str] = ()
+) -> None:
+    """The first half of `replace_lists`."""
+    excluded, spared = _but(kept)
+    if user_ids is None:
+        connection.execute(f"DELETE FROM serving.top_k WHERE surface = ? AND {excluded}", [surface, *spared])
+        return
+    # As a case, the surface is looked at for these users only; a plain condition is for every list there is, which
+    # takes as long as all the rest.
+    connection.execute(
+        "DELETE FROM serving.top_k WHERE user_id IN (SELECT unnest(?::VARCHAR[])) "
+        f"AND CASE WHEN surface = ? THEN true ELSE false END AND {excluded}",
+        [list(user_ids), surface, *spared],
+    )
+
+
+def insert_lists(
+    connection: duckdb.DuckDBPyConnection, made: ListFacts, files: str, *, kept: Sequence[str] = ()
+) -> None:
+    """The second half of `replace_lists`."""
+    excluded, spared = _but(kept)
+    connection.execute(f"{_INSERT} WHERE {excluded}", [*vars(made).values(), files, *spared])
+
+
+def _but(kept: Sequence[str]) -> tuple[str, list[list[str]]]:
+    """A condition that leaves users out, and its parameters."""
+    return ("user_id NOT IN (SELECT unnest(?::VARCHAR[]))", [list(kept)]) if kept else ("true", [])
 
 
 def users_ahead(connection: duckdb.DuckDBPyConnection, surface: str) -> list[str]:

@@ -4,8 +4,10 @@ The worker and the sensor's job both hold one `NearlineLane`; the step itself is
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -23,7 +25,7 @@ from assets.list_freshness import by_user, oldest_kept
 from assets.list_guard import strike
 from assets.mirrors.held_lists import CommittedLists
 from assets.model_inputs import seconds
-from assets.nearline_commit import NewLists, RowCounts, StagedDelivery, commit_batch, list_files
+from assets.nearline_commit import ComingLists, NewLists, RowCounts, StagedDelivery, commit_batch, list_files
 from assets.nearline_watch import LakeWatch, Loaded
 from assets.row_staging import stage_rows
 from assets.scratch import scratch_folder
@@ -145,29 +147,36 @@ class NearlineLane:
             committed = list[datetime]()
             banned = self._watch.banned
             struck = list[str]()
-            steps = self._advance(loaded, touched, as_of, folder)
-            self._on_stage("advanced")
-            lists = self._lists(loaded, delivery, touched, as_of, folder)
             oldest = oldest_kept(received_at, self._freshness_kept)
-            work = commit_batch(
-                None if staged is None else replace(staged, new_events=len(touched.events)),
-                lists,
-                epoch=epoch,
-                received_at=received_at,
-                now=lambda: _kept(committed, self._now()),
-                oldest_freshness=oldest if oldest > self._oldest_freshness else None,
-                memory=self._watch.memory,
-            )
             source = delivery.source if delivery else "renewal"
+            with ThreadPoolExecutor(1, thread_name_prefix="lists") as pool:
+                making = pool.submit(self._advance, loaded, touched, as_of, folder)
 
-            def guarded(connection: duckdb.DuckDBPyConnection) -> RowCounts:
-                # First, so that the lists made here, which hold none of these items, are not looked at.
-                struck[:] = strike(connection, self._domain.surface, banned, beside=touched.user_ids)
-                return work(connection)
+                @cache
+                def made() -> NewLists:
+                    making.result()
+                    self._on_stage("advanced")
+                    return self._lists(loaded, source, touched, as_of, folder)
 
-            written = self._lake.write(
-                guarded, message=f"nearline lists of {len(touched.user_ids)} users from {source}"
-            )
+                work = commit_batch(
+                    None if staged is None else replace(staged, new_events=len(touched.events)),
+                    ComingLists(self._domain.surface, touched.user_ids, made) if touched.user_ids else None,
+                    epoch=epoch,
+                    received_at=received_at,
+                    now=lambda: _kept(committed, self._now()),
+                    oldest_freshness=oldest if oldest > self._oldest_freshness else None,
+                    memory=self._watch.memory,
+                )
+
+                def guarded(connection: duckdb.DuckDBPyConnection) -> RowCounts:
+                    # First, so that the lists made here, which hold none of these items, are not looked at.
+                    struck[:] = strike(connection, self._domain.surface, banned, beside=touched.user_ids)
+                    return work(connection)
+
+                written = self._lake.write(
+                    guarded, message=f"nearline lists of {len(touched.user_ids)} users from {source}"
+                )
+            steps, lists = making.result(), made() if touched.user_ids else None
         self._oldest_freshness = oldest
         self._on_stage("committed")
         self._remember(touched, steps, written.snapshot, as_of)
@@ -228,14 +237,9 @@ class NearlineLane:
             done.append(_Done(step, pairs, events))
         return done
 
-    def _lists(
-        self, loaded: Loaded, delivery: Delivery | None, touched: _Touched, as_of: datetime, folder: Path
-    ) -> NewLists | None:
-        if not touched.user_ids:
-            return None
+    def _lists(self, loaded: Loaded, source: str, touched: _Touched, as_of: datetime, folder: Path) -> NewLists:
         made = loaded.server.list_facts(input_snapshot=self._watch.input_snapshot, as_of=as_of, lane="nearline")
         files = list_files(folder) if any(folder.glob("*.parquet")) else None
-        source = delivery.source if delivery else "renewal"
         freshness = by_user(touched.events).assign(surface=made.surface, source=source)
         return NewLists(made, files, touched.user_ids, freshness)
 

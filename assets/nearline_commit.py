@@ -18,7 +18,7 @@ from assets.ingest_commit import StagedFile, commit_file, insert_new_rows, inser
 from assets.lake import append_frame, snapshot_of
 from assets.lake_memory import LakeMemory
 from assets.list_freshness import forget_freshness
-from assets.list_table import ListFacts, replace_lists
+from assets.list_table import ListFacts, delete_lists, insert_lists
 from assets.row_staging import StagedRows
 from assets.source_positions import PartitionProgress, SourceProgress
 from assets.streams.contract import Delivery
@@ -41,6 +41,17 @@ class NewLists:
 
     freshness: pd.DataFrame
     """Columns of `ops.list_freshness` but `committed_at`."""
+
+
+@dataclass(frozen=True)
+class ComingLists:
+    """Lists that are made while the transaction does what does not depend on them."""
+
+    surface: str
+    user_ids: tuple[str, ...]
+    """Users whose old lists go."""
+    made: Callable[[], NewLists]
+    """Waits for them; asked again where the transaction is run again."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class RowCounts:
 
 def commit_batch(
     staged: StagedDelivery | None,
-    lists: NewLists | None,
+    lists: ComingLists | None,
     *,
     epoch: int,
     received_at: datetime,
@@ -107,8 +118,11 @@ def commit_batch(
         if oldest_freshness is not None:
             forget_freshness(connection, oldest_freshness)
         if lists is not None:
-            replace_lists(connection, lists.made, lists.files, user_ids=lists.user_ids)
-            append_frame(connection, LIST_FRESHNESS, lists.freshness.assign(committed_at=now()))
+            delete_lists(connection, lists.surface, user_ids=lists.user_ids)
+            new = lists.made()
+            if new.files is not None:
+                insert_lists(connection, new.made, new.files)
+            append_frame(connection, LIST_FRESHNESS, new.freshness.assign(committed_at=now()))
         return counts
 
     return work
