@@ -13,6 +13,7 @@ mirror answered, and what the upserts did meanwhile.
 import argparse
 import hashlib
 import multiprocessing
+import os
 import random
 import sys
 import tempfile
@@ -59,6 +60,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--upsert", type=int, default=100, help="lists of one upsert")
     parser.add_argument("--threads", type=int, default=1, help="threads of the service that reads")
+    parser.add_argument("--nice", type=int, default=0, help="priority of the upserts, as of nice(1)")
     parser.add_argument("--mirror", default="lmdb", help="lmdb or redis://…")
     options = parser.parse_args()
     begun = time.perf_counter()
@@ -74,7 +76,7 @@ def main() -> int:
             clear(folder, options.mirror)
     kind = "lmdb" if options.mirror == "lmdb" else "redis"
     facts |= {"mirror": kind, "seconds_to_fill": filling, "bar_p99_ms": BAR_MS, "load_average": psutil.getloadavg()[0]}
-    facts |= {name: getattr(options, name) for name in ("users", "items", "rate", "upsert", "threads")}
+    facts |= {name: getattr(options, name) for name in ("users", "items", "rate", "upsert", "threads", "nice")}
     facts["is_met"] = facts["read_ms"]["p99"] <= BAR_MS
     write_results(RESULTS / f"online_reads.{kind}.json", facts, begun=begun)
     print(facts)
@@ -128,8 +130,9 @@ def clear(folder: Path, kind: str) -> None:
     mirror.close()
 
 
-def upsert(folder: Path, kind: str, users: int, items: int, count: int, stop: Event, told: Any) -> None:
+def upsert(folder: Path, kind: str, users: int, items: int, count: int, nice: int, stop: Event, told: Any) -> None:
     """Upsert lists and bring the mirror up to them until told to stop; tells how many, and the seconds of each."""
+    os.nice(nice)
     # As the nearline worker opens it.
     lake, mirror = warmed(lake_in(folder)), mirror_in(folder, kind)
     draws, written, filled = random.Random(1), [], []
@@ -150,7 +153,7 @@ def measured(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Read at the rate while another process upserts."""
     context = multiprocessing.get_context("spawn")
     stop, told = context.Event(), context.Queue()
-    words = (folder, options.mirror, options.users, options.items, options.upsert, stop, told)
+    words = (folder, options.mirror, options.users, options.items, options.upsert, options.nice, stop, told)
     writer = context.Process(target=upsert, args=words)
     writer.start()
     assert told.get(timeout=120) == "ready"
@@ -184,7 +187,8 @@ def read(reader: ListReader, options: argparse.Namespace) -> tuple[Any, Any, lis
         for number in range(first, count, options.threads):
             due = begun + number / options.rate
             while (early := due - time.perf_counter()) > 0:
-                time.sleep(max(early - awake, 0))
+                if early > awake:
+                    time.sleep(early - awake)
             started = time.perf_counter()
             found = reader.read(users[number])
             ended = time.perf_counter()

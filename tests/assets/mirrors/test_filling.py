@@ -1,5 +1,6 @@
 """A mirror follows its lake through changes, gaps, kills and strangers, and ends equal to it."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -175,6 +176,23 @@ def test_a_reader_takes_the_lake_when_the_mirror_lags(lake: Lake, embedded: Call
         assert "lacks changes" in reader.trouble
     assert found is not None
     assert (found.origin, found.list.item_ids) == ("lake", ("y",))
+
+
+def test_a_reader_asks_the_lake_only_where_the_mirror_does_not_tell(
+    lake: Lake, embedded: Callable[[], EmbeddedMirror]
+) -> None:
+    _publish(lake, ["a"], "x")
+    with embedded() as mirror:
+        catch_up(lake, mirror, now=NOW)
+    begun, moment = datetime.now(UTC).replace(tzinfo=None), timedelta()
+    clock = lambda: begun + moment  # noqa: E731
+    with ListReader(lake, embedded(), surface="home", clock=clock, check_every_s=60) as reader:
+        shutil.rmtree(lake.lock_path.parent)
+        reader.check_where_unclear()
+        assert reader.trouble == ""
+        moment = timedelta(seconds=60)
+        reader.check_where_unclear()
+        assert reader.trouble != ""
 
 
 def test_an_expired_list_is_answered_by_the_lake_alone(lake: Lake, embedded: Callable[[], EmbeddedMirror]) -> None:
