@@ -6,7 +6,7 @@ together they are few again; no row changes. Snapshots of batches are forgotten 
 A batch pays for every file that holds one of its old lists. So lists are put together like the levels of a merge tree:
 a round makes one file of those since the last round, every eighth round one of those since the eighth before it, and
 so on; a list is written a few times, and files are some two dozen at most. A round is made in steps, so that no batch
-waits for all of it.
+waits for all of it; the last level, which writes every list of the lane, takes a share of the users in each.
 """
 
 from collections import deque
@@ -28,11 +28,18 @@ FANOUT = 8
 LEVELS = 3
 """From the second on, files of all other tables are put together as well; the last one forgets old snapshots."""
 
+_SHARES = (("", "4"), ("4", "8"), ("8", "c"), ("c", ""))
+"""First pseudonym of each share of the users, and that of the next; empty: there is none before, or after."""
+_EVERYBODY = ("", "")
 _SMALL_BYTES = 4 * 2**20
 _MOSTLY_DELETED = 0.3
 """Share of a file's lists that are deleted when it is written anew."""
 _APPENDED = (RAW_EVENTS, LIST_FRESHNESS, QUARANTINE_ROWS)
-_RECENT = f"FROM {TOP_K.qualified_name} WHERE surface = ? AND lane = 'nearline' AND input_snapshot >= ?"
+_RECENT = f"""
+FROM {TOP_K.qualified_name}
+WHERE surface = $surface AND lane = 'nearline' AND input_snapshot >= $since
+    AND user_id >= $first AND ($next = '' OR user_id < $next)
+"""
 # What a list or a build of the batch lane names as its input stays readable.
 _OLD = f"""
 SELECT snapshot_id FROM ducklake_snapshots('lake')
@@ -102,7 +109,10 @@ class Upkeep:
         level = 0
         while level < LEVELS - 1 and self._rounds % FANOUT ** (level + 1) == 0:
             level += 1
-        self._steps.append(partial(self._put_together, level))
+        since = self._since[level]
+        assert since is not None
+        for share in _SHARES if level == LEVELS - 1 else (_EVERYBODY,):
+            self._steps.append(partial(self._put_together, level, since, share))
         if level:
             self._steps.append(partial(self._write, _add_up, "nearline days and positions added up"))
             self._steps.extend(partial(self._merge, table) for table in _APPENDED)
@@ -110,12 +120,13 @@ class Upkeep:
             self._steps.append(partial(self._write, _rewrite_lists, "nearline lists without deletions"))
             self._steps.append(self.forget_snapshots)
 
-    def _put_together(self, level: int) -> None:
-        since = self._since[level]
-        assert since is not None
-        made = self._write(partial(self._put_lists_together, since=since), "nearline lists put together")
-        self._since[: level + 1] = [made] * (level + 1)
-        self._batches = 0
+    def _put_together(self, level: int, since: int, share: tuple[str, str]) -> None:
+        work = partial(self._put_lists_together, since=since, share=share)
+        made = self._write(work, "nearline lists put together")
+        if share in (_EVERYBODY, _SHARES[0]):
+            # Lists that are committed before the last share is written are in the next round once more.
+            self._since[: level + 1] = [made] * (level + 1)
+            self._batches = 0
 
     def _merge(self, table: Table) -> None:
         self._write(partial(merge_appended, table=table), f"nearline {table.name} merged")
@@ -143,8 +154,8 @@ class Upkeep:
             connection.execute(f"CALL ducklake_cleanup_old_files('lake', older_than => TIMESTAMPTZ '{before}+00')")
         return len(old)
 
-    def _put_lists_together(self, connection: duckdb.DuckDBPyConnection, since: int) -> None:
-        chosen = [self._surface, since]
+    def _put_lists_together(self, connection: duckdb.DuckDBPyConnection, since: int, share: tuple[str, str]) -> None:
+        chosen = {"surface": self._surface, "since": since, "first": share[0], "next": share[1]}
         connection.execute(f"CREATE OR REPLACE TEMP TABLE recent_lists AS {_RECENT}", chosen)
         connection.execute(f"DELETE {_RECENT}", chosen)
         connection.execute(f"INSERT INTO {TOP_K.qualified_name} FROM recent_lists ORDER BY user_id")
