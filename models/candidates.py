@@ -13,8 +13,9 @@ from models.exact_products import ExactItems
 from models.fusion import ScoredCandidates, leading_columns, normalise
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, LongArray
 from models.lending import Lending
-from models.retriever import Retriever, VectorRetriever, top_rows
+from models.retriever import Retriever, VectorRetriever
 from models.score_view import ScoreView
+from models.top_rows import top_rows
 from models.vector_index import ItemIndex
 
 DENSE_ITEMS = 65_536

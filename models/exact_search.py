@@ -7,7 +7,7 @@ import numpy as np
 from models.exact_products import exact_products
 from models.faiss_backend import faiss
 from models.interactions import PADDING, BoolArray, FloatArray, LongArray
-from models.retriever import top_rows
+from models.top_rows import top_rows
 
 USERS_AT_ONCE = 256
 

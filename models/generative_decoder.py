@@ -11,7 +11,7 @@ from models.generative_config import GenerativeConfig
 from models.generative_tokens import BEGIN, PAD, TokenSpace
 from models.interactions import FloatArray, IntArray, LongArray
 from models.prefix_trie import PrefixTrie
-from models.retriever import top_rows
+from models.top_rows import top_rows
 
 ROWS_AT_ONCE = 1024
 """Beams in one forward pass, which bounds the memory of the search."""

@@ -8,8 +8,9 @@ from models.pipeline import rank_users
 from models.ranking_sample import moment_of
 from models.recommender import Recommender
 from models.reranking import RerankRules
-from models.retriever import Retriever, top_rows
+from models.retriever import Retriever
 from models.splitting import Holdout
+from models.top_rows import top_rows
 from models.user_batches import batch_size
 
 SEEN_LENGTH = 1_000

@@ -12,7 +12,7 @@ import numpy as np
 from models.exact_products import exact_products
 from models.interactions import PADDING, BoolArray, FloatArray, IntArray, LongArray
 from models.newcomer_config import NewcomerConfig
-from models.retriever import top_rows
+from models.top_rows import top_rows
 
 _ROWS_AT_ONCE = 512
 

@@ -8,8 +8,8 @@ from models.interactions import PADDING, BoolArray, FloatArray, IntArray, Object
 from models.list_batches import build_batch
 from models.rank_features import ItemFacts
 from models.reranking import COLD, FILLED, NATURAL, PINNED, ListBuilder, ResolvedRules
-from models.retriever import top_rows
 from models.scoring import Scored
+from models.top_rows import top_rows
 
 LOOK_AHEAD = 200
 """Best candidates that are looked at first when places are filled one by one; all of them where that is not enough."""

@@ -5,7 +5,8 @@ import numpy as np
 from models.errors import ConfigurationError
 from models.interactions import PADDING, BoolArray, Histories, IntArray, ObjectArray
 from models.popularity import PopularityRetriever
-from models.retriever import Retriever, top_rows
+from models.retriever import Retriever
+from models.top_rows import top_rows
 
 
 class PopularFill:

@@ -5,7 +5,8 @@ import numpy as np
 from models.exact_products import ExactItems, exact_products, exact_products_at
 from models.interactions import PADDING, FloatArray, Histories, IntArray
 from models.popularity import PopularityRetriever
-from models.retriever import Retriever, VectorRetriever, top_rows
+from models.retriever import Retriever, VectorRetriever
+from models.top_rows import top_rows
 
 
 class ScoreView:

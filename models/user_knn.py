@@ -26,8 +26,8 @@ from models.retriever import (
     log_matrix,
     row_map,
     save_state,
-    top_rows,
 )
+from models.top_rows import top_rows
 
 
 @dataclass(frozen=True)

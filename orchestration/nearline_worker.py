@@ -31,10 +31,7 @@ from orchestration.nearline_metrics import NearlineMetrics
 STANDBY_S = 0.5
 """How often a worker that does not lead asks whether it may."""
 IDLE_S = 0.1
-"""How long is waited when nothing is there: by a stream, which ends it with the first event, else between two looks.
-
-Each look lists a landing folder; ten a second cost an event a tenth of a second at most.
-"""
+"""How long is waited when nothing is there: by a stream, which ends it with the first event, else between two looks."""
 RENEW_EVERY_S = 1.0
 """How often the lake is asked for what others wrote, while no events come."""
 _LONGEST_PAUSE_S = 5.0

@@ -18,11 +18,12 @@ from models.ease import EASEConfig, EASERetriever
 from models.errors import NotFittedError
 from models.generative_config import GenerativeConfig
 from models.graph import GraphConfig, GraphRetriever
-from models.interactions import PADDING, Histories, InteractionLog, empty_histories
+from models.interactions import Histories, InteractionLog, empty_histories
 from models.popularity import PopularityRetriever
-from models.retriever import Retriever, VectorRetriever, recency, top_rows
+from models.retriever import Retriever, VectorRetriever, recency
 from models.sequence_config import SequenceConfig
 from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
+from models.top_rows import top_rows
 from models.two_tower_config import TwoTowerConfig
 from models.user_knn import UserKNNConfig, UserKNNRetriever
 
@@ -248,35 +249,6 @@ def test_the_score_of_a_vector_retriever_is_a_dot_product(fitted: Retriever, che
     assert isinstance(fitted, VectorRetriever)
     product = fitted.user_vectors(everyone(log)) @ fitted.item_vectors().T
     np.testing.assert_allclose(fitted.score(everyone(log)), product, rtol=1e-5, atol=1e-6)
-
-
-def test_top_rows_orders_and_breaks_ties_by_the_lower_row() -> None:
-    scores = np.array([[1, 3, 3, 2], [0, -0.0, -1, -np.inf]], dtype=np.float32)
-    np.testing.assert_array_equal(top_rows(scores, 3), [[1, 2, 3], [0, 1, 2]])
-
-
-def test_top_rows_longer_than_the_catalogue_ends_in_padding() -> None:
-    scores = np.array([[1, -np.inf, 2]], dtype=np.float32)
-    np.testing.assert_array_equal(top_rows(scores, 9), [[2, 0, -1]])
-
-
-def test_top_rows_equals_a_full_stable_sort() -> None:
-    scores = np.random.default_rng(0).integers(-5, 5, (50, 40)).astype(np.float32)
-    expected = np.argsort(-scores, axis=1, kind="stable")[:, :7]
-    np.testing.assert_array_equal(top_rows(scores, 7), expected)
-
-
-@pytest.mark.parametrize("count", [1, 20, 499, 500, 501, 4000])
-def test_top_rows_of_many_items_equals_a_full_stable_sort(count: int) -> None:
-    rng = np.random.default_rng(count)
-    scores = rng.integers(-40, 40, (6, 4001)).astype(np.float32)
-    scores[1] = 7
-    scores[2, :3990] = -np.inf
-    scores[3, 10:] = -np.inf
-    scores[4] = np.arange(4001)
-    expected = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    expected = np.where(np.isneginf(np.take_along_axis(scores, expected, axis=1)), PADDING, expected)
-    np.testing.assert_array_equal(top_rows(scores, count), expected)
 
 
 def test_recency_counts_places_from_the_end() -> None:

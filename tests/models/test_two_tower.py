@@ -15,7 +15,7 @@ import torch
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError, DataError
 from models.interactions import PADDING, FloatArray, Histories, InteractionLog
-from models.retriever import top_rows
+from models.top_rows import top_rows
 from models.two_tower import TwoTowerRetriever
 from models.two_tower_config import TwoTowerConfig
 
