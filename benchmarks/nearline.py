@@ -13,30 +13,23 @@ own, which is deleted at the end. Results are written to `benchmarks/results/nea
 import argparse
 import json
 import os
-import random
-import shutil
-import signal
 import subprocess
 import sys
 import time
 import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import redis
+from nearline_kills import kills
 from nearline_load import URL
-from nearline_workers import Worker, rows_read, running, tables
+from nearline_workers import Worker, existing, rows_read, running, sending, worker_of
 from run_facts import write_results
 
 from orchestration.home import open_lake
 from orchestration.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RESULTS = Path(__file__).parent / "results" / "nearline"
 BARS = {"p50_s": 0.7, "p95_s": 2.0, "p99_s": 4.0}
@@ -100,7 +93,7 @@ def arguments() -> argparse.ArgumentParser:
     kills = scenarios.add_parser("kills")
     kills.add_argument("--kills", type=int, default=50)
     kills.add_argument("--rate", type=float, default=20.0, help="events a second")
-    kills.add_argument("--pause", type=float, default=8.0, help="most seconds between two kills")
+    kills.add_argument("--pause", type=float, default=4.0, help="most seconds that a worker leads until it is killed")
     kills.add_argument("--seed", type=int, default=3)
     touched = scenarios.add_parser("touched")
     touched.add_argument("--items", type=int, nargs="+", default=[1_000, 20_000, 100_000])
@@ -129,12 +122,12 @@ def throughput(settings: Settings, options: argparse.Namespace) -> dict[str, Any
 def under_load(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
     """A worker with events at a steady rate, first for the warm-up, then for the measured time."""
     stream = f"benchmark-{uuid.uuid4()}"
-    with existing(stream, options.redis), running(_worker(settings, stream, options.redis)) as worker:
-        warm_up = sent_while(worker, Samples(), _load(settings, stream, options, options.warm_up, seed=1))
+    with existing(stream, options.redis), running(worker_of(settings, stream, options.redis)) as worker:
+        warm_up = sent_while(worker, Samples(), sending(settings, stream, options, options.warm_up, seed=1))
         worker.wait_until_read(warm_up["sent"])
         since = datetime.now(UTC).replace(tzinfo=None)
         samples = Samples()
-        load = sent_while(worker, samples, _load(settings, stream, options, 60 * options.minutes, seed=2))
+        load = sent_while(worker, samples, sending(settings, stream, options, 60 * options.minutes, seed=2))
         worker.wait_until_read(warm_up["sent"] + load["sent"])
         seconds = samples.seconds[-1]
         batches, exit_status = worker.metrics()["freshet_nearline_batches_total"], worker.end()
@@ -155,58 +148,6 @@ def under_load(settings: Settings, options: argparse.Namespace) -> dict[str, Any
             "load_average": {"first": samples.load[0], "median": float(np.median(samples.load))},
             "samples": vars(samples),
         }
-
-
-def kills(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
-    """Kill the leader with SIGKILL at random moments while another worker stands by; compare with a calm run."""
-    pristine = settings.root.with_name(f"{settings.root.name}-pristine")
-    shutil.copytree(settings.root, pristine)
-    stream = f"benchmark-{uuid.uuid4()}"
-    try:
-        calm, _ = disturbed(settings, options, stream, kills=0)
-        begin_again(settings, pristine)
-        found, said = disturbed(settings, options, stream, kills=options.kills)
-    finally:
-        begin_again(settings, pristine)
-        shutil.rmtree(pristine)
-    different = sorted(name for name in calm if calm[name] != found[name])
-    holds = not different and said["lost"] == said["duplicated"] == 0 and said["kills"] == options.kills
-    return {**said, "different_tables": different, "hashes": found, "holds": holds}
-
-
-def disturbed(
-    settings: Settings, options: argparse.Namespace, stream: str, *, kills: int
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Two workers and the same events in every run; returns the tables at the end, and what was counted."""
-    moments = random.Random(options.seed)
-    seconds = max(10.0, options.kills * options.pause / 2)
-    killed = 0
-    with existing(stream, options.redis):
-        workers = [_worker(settings, stream, options.redis, number) for number in range(2)]
-        load = subprocess.Popen(
-            _load_words(settings, stream, options, seconds, seed=options.seed, fixed=True), stdout=subprocess.PIPE
-        )
-        try:
-            for worker in workers:
-                worker.start()
-            while killed < kills:
-                leader = _leader(workers)
-                time.sleep(moments.uniform(0, options.pause))
-                leader.end(signal.SIGKILL)
-                killed += 1
-                leader.start()
-            sent = json.loads(load.communicate()[0])["sent"]
-            _leader(workers).wait_until_read(sent)
-        finally:
-            for worker in workers:
-                if worker.process is not None and worker.process.poll() is None:
-                    worker.end()
-        events = open_lake(settings).frame(
-            "SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM raw.events WHERE source_file = ?",
-            [f"redis:{stream}"],
-        )
-        rows, ids = int(events["n"].item()), int(events["ids"].item())
-        return tables(settings, stream), {"sent": sent, "kills": killed, "lost": sent - ids, "duplicated": rows - ids}
 
 
 def lags_of(settings: Settings, stream: str, since: datetime) -> dict[str, float]:
@@ -242,52 +183,6 @@ def size(settings: Settings) -> dict[str, int]:
     """How large the home is."""
     sql = ", ".join(f"(SELECT count(*) FROM marts.{name}) AS {name}" for name in ("users", "items", "interactions"))
     return {name: int(count) for name, count in open_lake(settings).frame(f"SELECT {sql}").iloc[0].items()}
-
-
-def begin_again(settings: Settings, pristine: Path) -> None:
-    """Put a home back; DuckLake knows its data by an absolute path, so always to the same place."""
-    shutil.rmtree(settings.root)
-    shutil.copytree(pristine, settings.root)
-
-
-@contextmanager
-def existing(stream: str, url: str) -> "Iterator[str]":
-    """A stream that is deleted at the end."""
-    client = redis.Redis.from_url(url)
-    client.ping()
-    try:
-        yield stream
-    finally:
-        client.delete(stream)
-
-
-def _worker(settings: Settings, stream: str, url: str, number: int = 0) -> Worker:
-    return Worker(settings, settings.root.with_name(f"{settings.root.name}-worker{number}.log"), stream, url)
-
-
-def _leader(workers: list[Worker]) -> Worker:
-    deadline = time.monotonic() + 300
-    while True:
-        for worker in workers:
-            if worker.health().get("leads"):
-                return worker
-        workers[0].check(deadline)
-        time.sleep(0.1)
-
-
-def _load(
-    settings: Settings, stream: str, options: argparse.Namespace, seconds: float, *, seed: int
-) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(_load_words(settings, stream, options, seconds, seed=seed), stdout=subprocess.PIPE)
-
-
-def _load_words(
-    settings: Settings, stream: str, options: argparse.Namespace, seconds: float, *, seed: int, fixed: bool = False
-) -> list[str]:
-    words = [sys.executable, str(Path(__file__).with_name("nearline_load.py")), "--home", str(settings.root)]
-    words += ["--stream", stream, "--redis", options.redis, "--seed", str(seed)]
-    words += ["--rate", str(options.rate), "--seconds", str(seconds), "--order", options.order]
-    return [*words, "--fixed"] if fixed else words
 
 
 SCENARIOS = {"latency": latency, "throughput": throughput, "kills": kills}

@@ -5,13 +5,16 @@
 Every event is new and happens when it is sent. With `--order random` each is of a random user and item of the landing
 zone (few items get most events): hardly any user comes twice, the worst that can be sent. With `--order market` users,
 items and types follow one another as they arrived on the last days of the market, session by session, bots included, as
-after a pause that is caught up with. With `--fixed` ids and times are the same in every run. Prints what was sent.
+after a pause that is caught up with. With `--fixed` ids and times are the same in every run. Prints what was sent, at
+the end or when it is asked to end (SIGTERM).
 """
 
 import argparse
 import csv
 import gzip
 import json
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -48,8 +51,9 @@ def main() -> None:
     settings = load_settings(home=options.home)
     drawn = arrived(settings) if options.order == "market" else choices(*market_of(settings), options.seed)
     made = fixed_events(drawn) if options.fixed else fresh_events(drawn)
-    sender = redis.Redis.from_url(options.redis)
-    print(json.dumps(send(sender, options.stream, made, options.rate, options.seconds, has_ids=options.fixed)))
+    sender, stop = redis.Redis.from_url(options.redis), threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    print(json.dumps(send(sender, options.stream, made, options.rate, options.seconds, stop, has_ids=options.fixed)))
 
 
 def market_of(settings: Settings) -> tuple[list[str], list[str]]:
@@ -102,12 +106,19 @@ def fixed_events(drawn: Iterator[Choice]) -> Iterator[dict[str, str]]:
 
 
 def send(
-    sender: "redis.Redis", stream: str, events: Iterator[dict[str, str]], rate: float, seconds: float, *, has_ids: bool
+    sender: "redis.Redis",
+    stream: str,
+    events: Iterator[dict[str, str]],
+    rate: float,
+    seconds: float,
+    stop: threading.Event,
+    *,
+    has_ids: bool,
 ) -> dict[str, float]:
     """Send `rate * seconds` events on schedule; returns what was sent and how far behind the latest tick was."""
     total, sent, latest = round(rate * seconds), 0, 0.0
     begun = time.monotonic()
-    while sent < total:
+    while sent < total and not stop.is_set():
         due = min(total, int((time.monotonic() - begun) * rate))
         pipeline = sender.pipeline(transaction=False)
         latest = max(latest, (due - sent) / rate - TICK_S)

@@ -1,5 +1,6 @@
 """Workers of `freshet nearline` as a benchmark runs them: started, asked, killed, and what they left in the lake."""
 
+import argparse
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from assets.lake import BOOKKEEPING
@@ -119,6 +121,32 @@ def running(worker: Worker) -> Iterator[Worker]:
     finally:
         if worker.process is not None and worker.process.poll() is None:
             worker.end()
+
+
+@contextmanager
+def existing(stream: str, url: str) -> Iterator[str]:
+    """A stream that is deleted at the end."""
+    client = redis.Redis.from_url(url)
+    client.ping()
+    try:
+        yield stream
+    finally:
+        client.delete(stream)
+
+
+def worker_of(settings: Settings, stream: str, url: str, number: int = 0) -> Worker:
+    """One of the workers of a home; it logs beside the home folder."""
+    return Worker(settings, settings.root.with_name(f"{settings.root.name}-worker{number}.log"), stream, url)
+
+
+def sending(
+    settings: Settings, stream: str, options: argparse.Namespace, seconds: float, *, seed: int, fixed: bool = False
+) -> "subprocess.Popen[bytes]":
+    """Events of a benchmark's options, sent by a process of its own, which prints what it sent."""
+    words = [sys.executable, str(Path(__file__).with_name("nearline_load.py")), "--home", str(settings.root)]
+    words += ["--stream", stream, "--redis", options.redis, "--seed", str(seed)]
+    words += ["--rate", str(options.rate), "--seconds", str(seconds), "--order", options.order]
+    return subprocess.Popen([*words, "--fixed"] if fixed else words, stdout=subprocess.PIPE)
 
 
 def rows_read(settings: Settings, stream: str) -> int:
