@@ -34,7 +34,7 @@ from orchestration.settings import Settings
 NAME = "nearline_events"
 INTERVAL_SECONDS = 1
 """Dagster's own loop takes five seconds all the same; more would be added to them."""
-HOLD_S = 25.0
+HOLD_S = 45.0
 """How long a tick waits for something to arrive; Dagster ends one after 60 seconds."""
 LOOK_EVERY_S = 0.5
 MOST_ATTEMPTS = 5
