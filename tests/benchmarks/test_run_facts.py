@@ -20,7 +20,8 @@ def run_facts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_machine_is_described_without_names(run_facts: ModuleType) -> None:
     facts = run_facts.machine()
-    assert set(facts) == {"cpu", "cores", "memory_gib", "os", "python", "accelerator"}
+    assert set(facts) == {"cpu", "vectors", "float64_gflops", "cores", "memory_gib", "os", "python", "accelerator"}
+    assert facts["float64_gflops"] > 0
     assert facts["cores"] >= 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from models.als import ALSConfig, ALSRetriever
 from models.bpr import BPRConfig, BPRRetriever
@@ -20,7 +21,7 @@ from models.generative_config import GenerativeConfig
 from models.graph import GraphConfig, GraphRetriever
 from models.interactions import Histories, InteractionLog, empty_histories
 from models.popularity import PopularityRetriever
-from models.retriever import Retriever, VectorRetriever, recency
+from models.retriever import Retriever, VectorRetriever, realign_square, recency
 from models.sequence_config import SequenceConfig
 from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
 from models.top_rows import top_rows
@@ -273,3 +274,14 @@ def test_unordered_ties_share_their_mean_age() -> None:
     found = recency(histories, 2.0, ties="unordered")
     np.testing.assert_allclose(found[0], [0, 0, *np.exp(-np.array(ages[0]) / 2)], rtol=1e-6)
     np.testing.assert_allclose(found[1], np.exp(-np.array(ages[1]) / 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [0, -1, 1, 2, 3], [3, 0, 2], [-1, -1], [2, -1, 3, -1, 1]])
+def test_an_item_item_matrix_follows_its_items(rows: list[int]) -> None:
+    dense = np.random.default_rng(5).integers(0, 3, (4, 4)).astype(np.float32)
+    dense[1] = 0
+    moved = realign_square(sparse.csr_matrix(dense), np.array(rows, dtype=np.int32))
+    padded = np.pad(dense, (0, 1))  # the last row and column are those of a new item, -1
+    np.testing.assert_array_equal(moved.toarray(), padded[np.ix_(rows, rows)])
+    assert moved.has_sorted_indices
+    assert moved.dtype == np.float32
