@@ -177,11 +177,23 @@ def realign(values: FloatArray, rows: IntArray) -> FloatArray:
 
 def realign_square(matrix: sparse.csr_matrix, rows: IntArray) -> sparse.csr_matrix:
     """An item-item matrix in the order of `row_map`, with empty rows and columns for new items."""
+    if len(rows) == matrix.shape[0] and np.array_equal(rows, np.arange(len(rows))):
+        return matrix
     kept = np.flatnonzero(rows >= 0)
-    select = sparse.csr_matrix(
-        (np.ones(len(kept), dtype=np.float32), (kept, rows[kept])), shape=(len(rows), matrix.shape[0])
-    )
-    moved = sparse.csr_matrix(select @ matrix @ select.T)
+    new_rows = np.full(matrix.shape[0], -1, dtype=np.int32)
+    new_rows[rows[kept]] = kept
+    # The entries of the rows that are kept, in their new order.
+    counts = np.zeros(len(rows), dtype=np.int64)
+    counts[kept] = np.diff(matrix.indptr)[rows[kept]]
+    ends = np.cumsum(counts)
+    places = np.arange(counts.sum()) + np.repeat(matrix.indptr[rows[kept]] - (ends - counts)[kept], counts[kept])
+    columns, values = new_rows[matrix.indices[places]], matrix.data[places]
+    if (is_gone := columns < 0).any():
+        gone_before = np.concatenate([[0], np.cumsum(is_gone)])
+        ends = ends - gone_before[ends]
+        columns, values = columns[~is_gone], values[~is_gone]
+    start = np.concatenate([[0], ends])
+    moved = sparse.csr_matrix((values, columns, start), shape=(len(rows), len(rows)))
     moved.sort_indices()
     return moved
 
