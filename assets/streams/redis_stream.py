@@ -49,6 +49,8 @@ class RedisStreamSource:
         self._position = _FIRST
         self._in_flight = 0
         """Entries delivered and not acknowledged."""
+        self._entries_read: int | None = None
+        """Entries of the stream up to the last one acknowledged, those that were deleted included; None: not known."""
 
     def resume(self, position: Position) -> None:
         """Read on after a position; what a group's consumer left pending up to it is settled.
@@ -56,7 +58,7 @@ class RedisStreamSource:
         Raises:
             SourceUnavailableError: Redis does not answer.
         """
-        self._position, self._in_flight = position.get("", _FIRST), 0
+        self._position, self._in_flight, self._entries_read = position.get("", _FIRST), 0, None
         with self._answering():
             self._follow(self._position)
 
@@ -86,6 +88,8 @@ class RedisStreamSource:
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Let the group follow, so that its lag is that of the lake."""
+        if self._entries_read is not None:
+            self._entries_read += len(delivery.numbers)
         with self._answering():
             self._follow(delivery.after[""])
         self._in_flight -= len(delivery.numbers)
@@ -95,7 +99,6 @@ class RedisStreamSource:
         with self._answering():
             groups = self._client.xinfo_groups(self._stream) if self._client.exists(self._stream) else []
             lags = [group.get("lag") for group in groups if group["name"] == GROUP]
-            # Redis does not know it once a group was put to an entry in the middle, which ours is with each batch.
             return int(lags[0]) if lags and lags[0] is not None else self._in_flight + self._waiting()
 
     def close(self) -> None:
@@ -103,23 +106,32 @@ class RedisStreamSource:
         self._client.close()
 
     def _waiting(self) -> int:
-        """Entries after the last one delivered, as far as they are counted."""
-        count, begin = 0, self._position
+        """Entries after the last one delivered, as far as they are counted.
+
+        Redis cannot tell once a group was put to an entry in the middle, unless it is told how many come before; which
+        is known once all that wait were counted, and then counted on with each batch.
+        """
+        if not self._client.exists(self._stream):
+            return 0
+        stream = self._client.xinfo_stream(self._stream)
+        count, begin, end = 0, self._position, stream["last-generated-id"]
         while count < MOST_COUNTED:
-            found: Entries = self._client.xrange(self._stream, f"({begin}", "+", _COUNTED_AT_ONCE)
+            found: Entries = self._client.xrange(self._stream, f"({begin}", end, _COUNTED_AT_ONCE)
             count += len(found)
             if len(found) < _COUNTED_AT_ONCE:
+                if "entries-added" in stream:  # from Redis 7 on
+                    self._entries_read = stream["entries-added"] - count - self._in_flight
                 break
             begin = found[-1][0]
         return count
 
     def _follow(self, position: str) -> None:
         try:
-            self._client.xgroup_create(self._stream, GROUP, id=position, mkstream=True)
+            self._client.xgroup_create(self._stream, GROUP, position, mkstream=True, entries_read=self._entries_read)
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
-            self._client.xgroup_setid(self._stream, GROUP, position)
+            self._client.xgroup_setid(self._stream, GROUP, position, entries_read=self._entries_read)
         while pending := self._client.xpending_range(self._stream, GROUP, "-", position, 1000):
             self._client.xack(self._stream, GROUP, *(entry["message_id"] for entry in pending))
 
