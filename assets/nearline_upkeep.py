@@ -123,7 +123,8 @@ class Upkeep:
     def _put_together(self, level: int, since: int, share: tuple[str, str]) -> None:
         work = partial(self._put_lists_together, since=since, share=share)
         made = self._write(work, "nearline lists put together")
-        if share in (_EVERYBODY, _SHARES[0]):
+        is_first = not share[0]
+        if is_first:
             # Lists that are committed before the last share is written are in the next round once more.
             self._since[: level + 1] = [made] * (level + 1)
             self._batches = 0

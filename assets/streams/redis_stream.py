@@ -97,8 +97,9 @@ class RedisStreamSource:
     def backlog(self) -> int:
         """Entries that the lake does not have; beyond `MOST_COUNTED` only where Redis itself knows how many."""
         with self._answering():
-            groups = self._client.xinfo_groups(self._stream) if self._client.exists(self._stream) else []
-            lags = [group.get("lag") for group in groups if group["name"] == GROUP]
+            if not self._client.exists(self._stream):
+                return self._in_flight
+            lags = [group.get("lag") for group in self._client.xinfo_groups(self._stream) if group["name"] == GROUP]
             return int(lags[0]) if lags and lags[0] is not None else self._in_flight + self._waiting()
 
     def close(self) -> None:
@@ -111,8 +112,6 @@ class RedisStreamSource:
         Redis cannot tell once a group was put to an entry in the middle, unless it is told how many come before; which
         is known once all that wait were counted, and then counted on with each batch.
         """
-        if not self._client.exists(self._stream):
-            return 0
         stream = self._client.xinfo_stream(self._stream)
         count, begin, end = 0, self._position, stream["last-generated-id"]
         while count < MOST_COUNTED:

@@ -199,13 +199,11 @@ def test_the_backlog_of_a_redis_stream_is_what_the_lake_lacks_not_its_length(lak
     made = _redis(lake, tmp_path)
     made.send(_events(*range(6)))
     made.source.resume({})
-    first = made.source.poll(2, 0)
-    assert first is not None
+    first = _poll(made.source, 2)
     assert made.source.backlog() == 6
     made.source.acknowledge(first)
     assert made.source.backlog() == 4
-    second = made.source.poll(3, 0)
-    assert second is not None
+    second = _poll(made.source, 3)
     made.send(_events(6))
     assert made.source.backlog() == 5
     made.source.acknowledge(second)
@@ -217,14 +215,12 @@ def test_a_reader_that_takes_over_in_the_middle_counts_what_waits(lake: Lake, tm
     made = _redis(lake, tmp_path)
     made.send(_events(*range(6)))
     made.source.resume({})
-    first = made.source.poll(2, 0)
-    assert first is not None
+    first = _poll(made.source, 2)
     made.source.acknowledge(first)
     made.source.resume(first.after)
     assert _lag(made.source) is None  # Redis does not know it
     assert (made.source.backlog(), made.source.backlog()) == (4, 4)
-    second = made.source.poll(1, 0)
-    assert second is not None
+    second = _poll(made.source, 1)
     made.source.acknowledge(second)
     assert (made.source.backlog(), _lag(made.source)) == (3, 3)
 
@@ -241,12 +237,10 @@ def test_waiting_entries_are_counted_up_to_a_bound(lake: Lake, tmp_path: Path, m
     made = _redis(lake, tmp_path)
     made.send(_events(*range(8)))
     made.source.resume({})
-    first = made.source.poll(2, 0)
-    assert first is not None
+    first = _poll(made.source, 2)
     made.source.acknowledge(first)
     assert made.source.backlog() == 4
-    last = made.source.poll(3, 0)
-    assert last is not None
+    last = _poll(made.source, 3)
     made.source.acknowledge(last)
     assert made.source.backlog() == 3
 
