@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import uuid
 from itertools import islice
 from pathlib import Path
@@ -36,7 +37,8 @@ def test_events_are_sent_at_the_rate_that_was_asked_for() -> None:
             pytest.skip("no Redis on this machine")
     client, stream = redis.Redis.from_url(URL), f"test-{uuid.uuid4()}"
     try:
-        said = send(client, stream, fixed_events(choices(["u"], ["i", "j"], 1)), 100.0, 0.5, has_ids=True)
+        events = fixed_events(choices(["u"], ["i", "j"], 1))
+        said = send(client, stream, events, 100.0, 0.5, threading.Event(), has_ids=True)
         entries = client.xrange(stream)
     finally:
         client.delete(stream)
