@@ -15,6 +15,7 @@ from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntAr
 from models.lending import Lending
 from models.retriever import Retriever, VectorRetriever
 from models.score_view import ScoreView
+from models.silent_view import SilentView
 from models.top_rows import top_rows
 from models.vector_index import ItemIndex
 
@@ -54,6 +55,7 @@ class CandidateGenerator:
         index: ItemIndex | None = None,
         exact: dict[str, ExactItems] | None = None,
         lending: Lending | None = None,
+        silent: frozenset[str] = frozenset(),
     ) -> None:
         """Bind retrievers and, where there is one, the index.
 
@@ -64,8 +66,10 @@ class CandidateGenerator:
             exact: Rounded item vectors by retriever, kept from one generator to the next; those that are missing or
                 of other vectors are made here.
             lending: Of the new items; None: they have what the retrievers make of them, and count like all others.
+            silent: Retrievers whose scores count nothing. They are asked for cold items only, and only where they know
+                an item from its text alone.
         """
-        self._lending = lending
+        self._lending, self._silent = lending, silent
         self._retrievers = retrievers
         self._text_aware = text_aware
         self._index = index
@@ -86,7 +90,7 @@ class CandidateGenerator:
 
         A user without a history gets the proposals of popularity only (and the extra items).
         """
-        views = self._views(histories)
+        views = self._views(histories, request)
         items = self._union(views, histories, request)
         is_new = np.zeros(items.shape, dtype=bool) if self._lending is None else self._lending.borrows(items)
         return ScoredCandidates(items, self._normalised(views, items, is_new))
@@ -104,7 +108,7 @@ class CandidateGenerator:
         Returns:
             The candidates, the chosen items, and their scores, shape (retrievers, users, count).
         """
-        views = self._views(histories)
+        views = self._views(histories, request)
         items = self._union(views, histories, request)
         candidates = ScoredCandidates(items, self._normalised(views, items, np.zeros(items.shape, dtype=bool)))
         chosen = choose(candidates)
@@ -113,14 +117,27 @@ class CandidateGenerator:
         scores = self._normalised(views, together, is_new & (together != PADDING))
         return candidates, chosen, scores[:, :, items.shape[1] :]
 
-    def _views(self, histories: Histories) -> dict[str, ScoreView]:
-        return {name: ScoreView(one, histories, self._exact_items(name)) for name, one in self._retrievers.items()}
+    def _views(self, histories: Histories, request: CandidateRequest) -> dict[str, ScoreView | SilentView]:
+        views: dict[str, ScoreView | SilentView] = {}
+        for name, retriever in self._retrievers.items():
+            if name in self._silent:
+                cold = request.cold_rows if name in self._text_aware else request.cold_rows[:0]
+                views[name] = SilentView(retriever, histories, cold, len(request.allowed))
+            else:
+                views[name] = ScoreView(retriever, histories, self._exact_items(name))
+        return views
 
-    def _union(self, views: Mapping[str, ScoreView], histories: Histories, request: CandidateRequest) -> IntArray:
+    def _union(
+        self, views: Mapping[str, ScoreView | SilentView], histories: Histories, request: CandidateRequest
+    ) -> IntArray:
         """All that is proposed, shape (users, candidates)."""
         has_history = histories.lengths > 0
         seen = _Seen(histories, len(request.allowed)) if request.exclude_seen else None
-        proposals = [self._propose(name, view, request, seen, has_history) for name, view in views.items()]
+        proposals = [
+            self._propose(name, view, request, seen, has_history)
+            for name, view in views.items()
+            if isinstance(view, ScoreView)
+        ]
         proposals += [
             _masked(view.best(request.cold_rows, request.cold_count), has_history)
             for name, view in views.items()
@@ -129,12 +146,14 @@ class CandidateGenerator:
         proposals.append(np.repeat(request.extra_rows[None, :], histories.count, axis=0))
         return _union(np.concatenate(proposals, axis=1), request.allowed, seen)
 
-    def _normalised(self, views: Mapping[str, ScoreView], items: IntArray, is_new: BoolArray) -> FloatArray:
+    def _normalised(
+        self, views: Mapping[str, ScoreView | SilentView], items: IntArray, is_new: BoolArray
+    ) -> FloatArray:
         """Scores by each retriever, shape (retrievers, users, candidates); new items do not change those of others."""
         is_candidate = items != PADDING
         rows = np.maximum(items, 0)
         if self._lending is None or not is_new.any():
-            return np.stack([normalise(view.at(rows), is_candidate) for view in views.values()])
+            return np.stack([normalise(view.at(rows), is_candidate & view.knows(rows)) for view in views.values()])
         columns = leading_columns(is_new)
         own = np.where(np.take_along_axis(is_new, columns, axis=1), np.take_along_axis(rows, columns, axis=1), PADDING)
         scores = np.empty((len(views), *items.shape), dtype=np.float32)

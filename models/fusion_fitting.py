@@ -1,6 +1,6 @@
 """Fitting the fusion on validation users, and choosing a method on users that it was not fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +82,12 @@ def ndcg_of(ranker: Ranker, sample: RankingSample, k: int) -> DoubleArray:
     kept = ranker.narrowed(sample.candidates, none)
     scores = ranker.score(kept, sample.context)
     return ndcg_by_user(scores, target_places(kept.items, sample.targets), sample.targets, k=k)
+
+
+def rescaled(weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights that add up to 1; equal ones where all are 0."""
+    total = sum(weights.values())
+    return {name: weight / total if total else 1 / len(weights) for name, weight in weights.items()}
 
 
 def _chosen(compared: dict[str, DoubleArray]) -> str:

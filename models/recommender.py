@@ -11,7 +11,7 @@ from models.catalogue import Catalogue
 from models.content import CONTENT
 from models.errors import DataError
 from models.exact_products import ExactItems
-from models.fusion_fitting import fit_fusion, import_for
+from models.fusion_fitting import fit_fusion, import_for, rescaled
 from models.interactions import BoolArray, FloatArray, Histories, InteractionLog, LongArray
 from models.lending import Lending
 from models.newcomer_fitting import NOT_FITTED, fit_for
@@ -19,7 +19,7 @@ from models.newcomers import Newcomers
 from models.rank_features import ItemFacts
 from models.rankers import LinearRanker, Ranker
 from models.ranking_sample import RankingSample, draw_sample
-from models.recommender_config import RecommenderConfig, new_retriever
+from models.recommender_config import TEXT_AWARE, RecommenderConfig, new_retriever
 from models.recommender_files import read_recommender, write_recommender
 from models.recounts import RECOUNTED, Recounts
 from models.retriever import Retriever, VectorRetriever
@@ -29,8 +29,6 @@ from models.stage_timer import StageTimer
 from models.vector_index import ItemIndex
 
 SEQUENCE = "sequence"
-TEXT_AWARE = (CONTENT, SEQUENCE, "two_tower", "generative", "graph")
-"""Retrievers that know an item from its text, or from its brand and category, alone."""
 
 
 class Recommender:
@@ -119,7 +117,7 @@ class Recommender:
         if CONTENT in self.retrievers:
             schedule[CONTENT] = {"short_share": getattr(self.retrievers[CONTENT], "short_share", None)}
         production._fit_retrievers(full_log, seed, on_stage, checkpoint_folder, schedule)
-        production.weights = _rescaled({name: self.weights.get(name, 0.0) for name in production.retrievers})
+        production.weights = rescaled({name: self.weights.get(name, 0.0) for name in production.retrievers})
         production.validation_ndcg, production.methods_compared = self.validation_ndcg, self.methods_compared
         if list(production.retrievers) == list(self.retrievers):
             production.own_ranker, production.newcomers = self.own_ranker, self.newcomers
@@ -152,7 +150,7 @@ class Recommender:
     def ranking_sample(self, holdout: Holdout, *, seed: int) -> RankingSample:
         """Up to `fusion.max_users` users of a holdout with their candidates: what a fusion is fitted on."""
         return draw_sample(
-            self.candidate_generator(None),
+            self._generator(None, frozenset()),
             tuple(self.retrievers),
             holdout,
             self.catalogue,
@@ -177,9 +175,20 @@ class Recommender:
         """Weights in the order of `retrievers`."""
         return np.array([self.weights[name] for name in self.retrievers], dtype=np.float32)
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """Retrievers that lists are made without (`RecommenderConfig.silent_at_zero`)."""
+        needs_all = self.own_ranker is not None or self.newcomers is not None
+        if needs_all or not self.config.silent_at_zero:
+            return frozenset()
+        return frozenset(name for name, weight in self.weights.items() if not weight) - {"popularity"}
+
     def candidate_generator(self, index: ItemIndex | None) -> CandidateGenerator:
-        """Proposals of all retrievers, through `index` where it covers them and exactly elsewhere."""
-        generator = CandidateGenerator(self.retrievers, self.text_aware, index, self._exact_items, self.lending)
+        """Proposals for lists, through `index` where it covers a retriever and exactly elsewhere."""
+        return self._generator(index, self.silent)
+
+    def _generator(self, index: ItemIndex | None, silent: frozenset[str]) -> CandidateGenerator:
+        generator = CandidateGenerator(self.retrievers, self.text_aware, index, self._exact_items, self.lending, silent)
         generator.bind(self.catalogue.item_ids)
         return generator
 
@@ -290,8 +299,3 @@ class Recommender:
         self.weights = dict(zip(self.retrievers, weights, strict=True))
         self.own_ranker = None if fitted.ranker is fitted.wide else fitted.ranker
         self.validation_ndcg, self.methods_compared = fitted.ndcg, fitted.compared
-
-
-def _rescaled(weights: Mapping[str, float]) -> dict[str, float]:
-    total = sum(weights.values())
-    return {name: weight / total if total else 1 / len(weights) for name, weight in weights.items()}

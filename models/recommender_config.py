@@ -30,6 +30,8 @@ DEFAULT_RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "
 """What a domain gets that names none."""
 RETRIEVERS = (*DEFAULT_RETRIEVERS, "user_knn", "bpr", "sequence_linear", "graph", "two_tower", "generative")
 """Every retriever that can be configured."""
+TEXT_AWARE = ("content", "sequence", "two_tower", "generative", "graph")
+"""Retrievers that know an item from its text, or from its brand and category, alone."""
 TRAINED = {
     "sequence": ("models.sequence_retriever", "SequenceRetriever"),
     "two_tower": ("models.two_tower", "TwoTowerRetriever"),
@@ -46,6 +48,9 @@ class RecommenderConfig:
     """Retrievers to fit, in this order; popularity must be among them, since new users get nothing else."""
     candidates_per_retriever: int = 400
     """Proposals of each retriever for each user."""
+    silent_at_zero: bool = False
+    """Whether a retriever whose weight is 0 is not asked, but for cold items that it knows by their text: a list costs
+    less by its share, and what only it would have proposed to the others is missed."""
     exclude_seen: bool = True
     """Whether the weights are fitted with the items of the history left out, as the lists will be."""
     popularity: PopularityConfig = field(default_factory=PopularityConfig)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.exact_products import ExactItems, exact_products, exact_products_at
-from models.interactions import PADDING, FloatArray, Histories, IntArray
+from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
 from models.popularity import PopularityRetriever
 from models.retriever import Retriever, VectorRetriever
 from models.top_rows import top_rows
@@ -40,6 +40,10 @@ class ScoreView:
             else:
                 self._scores = self._exact.products(self.vectors[0])
         return self._scores
+
+    def knows(self, rows: IntArray) -> BoolArray:
+        """Which of these item rows are scored, in their shape: all of them."""
+        return np.ones(rows.shape, dtype=bool)
 
     def at(self, rows: IntArray) -> FloatArray:
         """Scores at item rows, shape (users, candidates)."""

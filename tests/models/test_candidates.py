@@ -142,6 +142,35 @@ def test_cold_items_are_proposed_by_their_text(checkerboard: Market) -> None:
     assert [18 in own(scored.items)[0], 19 in own(scored.items)[1]] == [True, True]
 
 
+def test_a_silent_retriever_proposes_and_scores_nothing(retrievers: dict[str, Retriever], checkerboard: Market) -> None:
+    _, log = checkerboard
+    histories = log.histories(np.arange(20))
+    silent = frozenset({"co_occurrence"})
+    found = CandidateGenerator(retrievers, ("content",), silent=silent).score(histories, request())
+    others = {name: own for name, own in retrievers.items() if name not in silent}
+    without = CandidateGenerator(others, ("content",)).score(histories, request())
+    np.testing.assert_array_equal(found.items, without.items)
+    np.testing.assert_array_equal(found.scores[[0, 2]], without.scores)
+    assert not found.scores[1].any()
+
+
+def test_a_silent_retriever_still_tells_cold_items_apart_by_their_text(checkerboard: Market) -> None:
+    catalogue, log = checkerboard
+    warm = log.select(log.item_rows < 18)
+    fitted: dict[str, Retriever] = {"popularity": PopularityRetriever(), "content": ContentRetriever()}
+    for retriever in fitted.values():
+        retriever.fit(warm, catalogue, seed=0)
+    cold = np.array([18, 19], dtype=np.int32)
+    generator = CandidateGenerator(fitted, ("content",), silent=frozenset({"content"}))
+    few = generator.score(warm.histories([0, 1]), request(count=1, cold_rows=cold, cold_count=1))
+    assert [18 in own(few.items)[0], 19 in own(few.items)[1]] == [True, True]
+    both = generator.score(warm.histories([0, 1]), request(count=1, cold_rows=cold, cold_count=2))
+    text = [dict(zip(both.items[user].tolist(), both.scores[1, user].tolist(), strict=True)) for user in (0, 1)]
+    assert text[0][18] > 0 > text[0][19]
+    assert text[1][19] > 0 > text[1][18]
+    assert [value for user in text for item, value in user.items() if item not in (18, 19)] == [0.0, 0.0]
+
+
 def test_large_catalogues_are_scored_at_the_candidates_only(
     retrievers: dict[str, Retriever], checkerboard: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:

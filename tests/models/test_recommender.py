@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError, DataError, NotFittedError
 from models.interactions import InteractionLog
+from models.rankers import ReciprocalRankRanker
 from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
 from models.splitting import Holdout, Targets, leave_one_out
@@ -96,6 +98,18 @@ def test_a_saved_recommender_is_the_same(fitted: Recommender, checkerboard: Mark
     for name, retriever in fitted.retrievers.items():
         np.testing.assert_array_equal(loaded.retrievers[name].score(histories), retriever.score(histories))
     assert loaded.config == fitted.config
+
+
+def test_what_counts_nothing_is_silent_only_where_it_may_be(fitted: Recommender, tmp_path: Path) -> None:
+    names = list(fitted.retrievers)
+    fitted.use_weights({name: float(name == "co_occurrence") for name in names})
+    assert fitted.silent == frozenset()
+    fitted.config = replace(fitted.config, silent_at_zero=True)
+    assert fitted.silent == set(names) - {"co_occurrence", "popularity"}
+    fitted.save(tmp_path)
+    assert Recommender.load(tmp_path).silent == fitted.silent
+    fitted.own_ranker = ReciprocalRankRanker(tuple(names), 60.0)
+    assert fitted.silent == frozenset()
 
 
 def test_loading_nothing_says_what_to_do(tmp_path: Path) -> None:
