@@ -16,6 +16,7 @@ from assets.encoder_stages import ENCODER_KIND
 from assets.lake import Lake
 from assets.resources import ArtifactResource
 from assets.serving import Server
+from assets.text_vectors import TextVectors
 from assets.warehouse import DIMENSIONS
 from assets.warehouse_sql import InteractionRules
 from models.errors import DataError
@@ -34,6 +35,7 @@ SELECT DISTINCT item_id FROM raw.items WHERE ingested_at >= coalesce(
     (SELECT built_at - to_seconds(seconds::BIGINT + ?) FROM ops.builds WHERE asset = ?), TIMESTAMP '-infinity'
 )
 """
+_OTHER = "SELECT DISTINCT item_id FROM (SELECT {columns} FROM made EXCEPT SELECT {columns} FROM marts.items) ORDER BY 1"
 _INSERTED = """
 SELECT DISTINCT item_id FROM ducklake_table_insertions('lake', 'raw', 'items', ?::BIGINT, ?::BIGINT)
 """
@@ -84,9 +86,17 @@ class ItemChanges:
         if server.recommender.catalogue.embeddings is not None:
             self._load(str(self._lake.frame(_ENCODER)["version"].iloc[0]))
 
-    def unbuilt(self) -> list[str]:
-        """Items with rows that the warehouse may not have built yet."""
-        return list(self._lake.frame(_RECENT, [SLACK_S, DIMENSIONS])["item_id"])
+    def unbuilt(self, rules: InteractionRules, snapshot: int) -> list[str]:
+        """Items whose raw rows make other items than the warehouse had in a snapshot."""
+        recent = list(self._lake.frame(_RECENT, [SLACK_S, DIMENSIONS])["item_id"])
+        if not recent:
+            return []
+        made = rules.items(self._lake.frame(_VERSIONS, [recent]))
+        with self._lake.connect(snapshot=snapshot) as connection:
+            connection.register("made", made)
+            found = connection.execute(_OTHER.format(columns=", ".join(made.columns))).fetchall()
+            connection.unregister("made")
+        return [item for (item,) in found]
 
     def inserted(self, begin: int, until: int) -> list[str]:
         """Items that got rows in these snapshots, both included."""
@@ -151,8 +161,7 @@ class ItemChanges:
         if is_known.any():
             vectors[is_known] = np.stack(known["embedding"].reindex(items["item_id"][is_known]).tolist())
         if not is_known.all():
-            encoder = self._load(str(self._lake.frame(_ENCODER)["version"].iloc[0]))
-            made = encoder.encode(texts[~is_known].tolist())
+            made = self._encoded(texts[~is_known])
             if made.shape[1] != embeddings.shape[1]:
                 raise DataError(
                     f"the encoder {self._version} makes vectors of {made.shape[1]} dimensions, the catalogue has "
@@ -160,6 +169,18 @@ class ItemChanges:
                 )
             vectors[~is_known] = made
         return vectors
+
+    def _encoded(self, texts: "pd.Series[str]") -> "FloatArray":
+        """Vectors of texts that the lake has no vectors of, shape (texts, dimension)."""
+        version = str(self._lake.frame(_ENCODER)["version"].iloc[0])
+        kept, hashes = TextVectors(self._artifacts.store, version), text_hashes(texts).tolist()
+        vectors = kept.found(hashes)
+        missing = {key: text for key, text in zip(hashes, texts, strict=True) if key not in vectors}
+        if missing:
+            made = self._load(version).encode(list(missing.values()))
+            vectors.update(zip(missing, made, strict=True))
+            kept.keep(sorted(vectors), np.stack([vectors[key] for key in sorted(vectors)]))
+        return np.stack([vectors[key] for key in hashes])
 
     def _load(self, version: str) -> "TextEncoder":
         if self._encoder is None or self._version != version:

@@ -72,7 +72,7 @@ class ServerLoader:
             items.warm(server)
         if not is_wanted():
             return None
-        change = items.apply(server, rules, items.unbuilt())
+        change = items.apply(server, rules, items.unbuilt(rules, snapshot))
         fitting = items.fitting_users(server, change.new, each=self.new_item_users)
         return PreparedServer(server, key, rules, items, item_rules, tuple(fitting), snapshot)
 

@@ -1,16 +1,22 @@
 """An item with nothing but a text reaches the users whom it fits, and leaves them when it is withdrawn."""
 
+import shutil
 from datetime import datetime
 from typing import Any
 
+import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 
 from assets.artifacts import ArtifactStore
+from assets.domain import load_domain
 from assets.embedding_updates import refresh_embeddings
 from assets.encoder_stages import ENCODER_KIND
+from assets.item_changes import ItemChanges
 from assets.nearline_watch import LakeWatch
 from assets.pseudonyms import pseudonymise
+from assets.resources import ArtifactResource
 from assets.streams.landing import LandingSource
 from models.item_text import render_item_text, text_hashes
 from models.language_model import TextEncoder
@@ -61,6 +67,34 @@ def test_after_a_restart_an_item_that_the_warehouse_lacks_is_known(text_market: 
     assert len(_holders(text_market, "i99")) == 4
     index = watch.refresh().server.index
     assert (index.count, index.search("content", index_vectors(watch), 21).shape) == (21, (1, 21))
+
+
+def test_a_text_that_was_encoded_once_needs_no_encoder_at_the_next_start(text_market: Any) -> None:
+    _take(text_market, _watch(text_market, 0), "1.csv", "i99,red lipstick for nails,")
+    before = _watch(text_market, 0).refresh().server.recommender.catalogue
+    shutil.rmtree(text_market.settings.artifacts_path / ENCODER_KIND)
+    after = open_watch(text_market.settings, is_ready_for_texts=False).refresh().server.recommender.catalogue
+    assert after.item_ids.tolist()[-1] == "i99"
+    np.testing.assert_array_equal(after.embeddings, before.embeddings)
+
+
+def test_only_items_that_the_warehouse_has_otherwise_are_applied_to_a_server(market: Any) -> None:
+    lake, artifacts = market.lake, ArtifactResource(path=str(market.settings.artifacts_path))
+    watch = open_watch(market.settings)
+    watch.refresh()
+    rules, items = watch.rules, ItemChanges(lake, load_domain(market.settings.domain), artifacts)
+    _take(market, watch, "1.csv", "i98,old,2026-01-02", "i99,red lipstick for nails,")
+    before = lake.current_snapshot()
+    assert items.unbuilt(rules, before) == ["i98", "i99"]
+
+    def build(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.register("made", rules.items(lake.frame("SELECT * FROM raw.items WHERE item_id = 'i98'")))
+        connection.execute("INSERT INTO marts.items BY NAME SELECT *, 0 AS count_interactions FROM made")
+        connection.unregister("made")
+
+    built = lake.write(build, message="built").snapshot
+    assert items.unbuilt(rules, built) == ["i99"]
+    assert items.unbuilt(rules, before) == ["i98", "i99"]
 
 
 def index_vectors(watch: LakeWatch) -> Any:
