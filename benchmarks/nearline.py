@@ -62,9 +62,10 @@ def main() -> int:
     options = arguments().parse_args()
     begun = time.perf_counter()
     if options.scenario == "touched":
-        from nearline_touched import curve
+        from nearline_touched import curve, grows_with_users
 
-        facts: dict[str, Any] = {"curve": curve(options.items, options.touched), "holds": True}
+        points = curve(options.items, options.touched)
+        facts: dict[str, Any] = {"curve": points, "holds": grows_with_users(points)}
     else:
         if options.home is None:
             raise SystemExit("give a home folder whose lists are built with --home")
@@ -96,8 +97,8 @@ def arguments() -> argparse.ArgumentParser:
     kills.add_argument("--pause", type=float, default=4.0, help="most seconds that a worker leads until it is killed")
     kills.add_argument("--seed", type=int, default=3)
     touched = scenarios.add_parser("touched")
-    touched.add_argument("--items", type=int, nargs="+", default=[1_000, 20_000, 100_000])
-    touched.add_argument("--touched", type=int, nargs="+", default=[1, 10, 100, 1_000, 10_000])
+    touched.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    touched.add_argument("--touched", type=int, nargs="+", default=[1, 10, 100, 1_000, 10_000, 100_000])
     return parser
 
 

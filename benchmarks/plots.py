@@ -57,6 +57,9 @@ def main() -> None:
         for name, run in read_results("nearline").items()
         if "staleness" in run
     }
+    figures |= {
+        f"nearline-{name}": touched_curve(run) for name, run in read_results("nearline").items() if "curve" in run
+    }
     arguments.pictures.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         file = arguments.pictures / f"{name}.png"
@@ -176,6 +179,17 @@ def staleness_curves(run: Mapping[str, Any]) -> Figure:
         ylim=(0, None),
     )
     axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def touched_curve(run: Mapping[str, Any]) -> Figure:
+    """Seconds of one nearline step over the users that it touches, a line for each size of catalogue."""
+    figure, axes = one_panel()
+    for items in sorted({point["items"] for point in run["curve"]}):
+        points = [(point["users"], point["seconds"]) for point in run["curve"] if point["items"] == items]
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=f"{items:,} items")
+    axes.set(title="one nearline step", xlabel="touched users", ylabel="seconds", xscale="log", yscale="log")
+    axes.legend(frameon=False)
     return figure
 
 

@@ -55,6 +55,15 @@ def test_growth_is_judged_by_the_middle_and_the_last_third() -> None:
     assert thirds([7.0]) == ([7.0], [7.0])
 
 
+def test_a_step_that_grows_faster_than_its_users_is_told_apart() -> None:
+    from nearline_touched import grows_with_users
+
+    steady = [{"items": 10, "users": 1, "seconds": 0.01}, {"items": 10, "users": 100, "seconds": 0.9}]
+    other = [{"items": 99, "users": 1, "seconds": 5.0}, {"items": 99, "users": 10, "seconds": 5.0}]
+    assert grows_with_users(steady + other)
+    assert not grows_with_users([*steady, *other, {"items": 10, "users": 200, "seconds": 3.0}])
+
+
 def test_the_curve_has_a_point_for_each_size() -> None:
     from nearline_touched import curve
 

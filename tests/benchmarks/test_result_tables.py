@@ -96,6 +96,13 @@ def test_each_method_is_a_line_over_its_weights(plots: ModuleType) -> None:
     assert lines[1].get_xydata().tolist() == [[0.5, 0.19], [0.7, 0.15]]
 
 
+def test_each_catalogue_is_a_line_over_the_touched_users(plots: ModuleType) -> None:
+    points = [{"items": items, "users": users, "seconds": 0.1} for items in (1_000, 20_000) for users in (1, 10, 100)]
+    lines = plots.touched_curve({"curve": points}).axes[0].lines
+    assert [line.get_label() for line in lines] == ["1,000 items", "20,000 items"]
+    assert lines[0].get_xdata().tolist() == [1, 10, 100]
+
+
 def test_known_events_run_along_the_curve(plots: ModuleType) -> None:
     rows = [{"known": known, "ndcg@10": 0.1 * known, "low": 0.1 * known, "high": 0.1 * known} for known in (0, 1, 3)]
     line = plots.events_curve({"dataset": "d", "rows": rows}).axes[0].lines[0]
