@@ -98,12 +98,17 @@ class Arrivals:
 
 @contextmanager
 def open_arrivals(settings: Settings) -> Iterator[Arrivals]:
-    """The arrivals of a home folder, from where its lake stands now."""
+    """The arrivals of a home folder, from where its lake stands now.
+
+    A file counts at once where the run that it starts lingers for as long as files must be left alone: the run reads
+    none that is still being written, so that time passes while its process starts.
+    """
     lake = open_lake(settings)
     streams = [source for source in build_sources(settings, lake) if not isinstance(source, LandingSource)]
     most = settings.nearline_max_file_mb * 2**20
+    settle = settings.settle_seconds if settings.nearline_linger_s < settings.settle_seconds else 0.0
     try:
-        yield Arrivals(lake, settings.landing_path, streams, settle_s=settings.settle_seconds, most=most)
+        yield Arrivals(lake, settings.landing_path, streams, settle_s=settle, most=most)
     finally:
         for stream in streams:
             stream.close()

@@ -17,8 +17,9 @@ from dagster._core.test_utils import create_run_for_test
 from assets.lake import Lake
 from assets.lease import nearline_lease
 from assets.streams.redis_stream import RedisStreamSource
-from orchestration.nearline_arrivals import Arrivals
+from orchestration.nearline_arrivals import Arrivals, open_arrivals
 from orchestration.nearline_job import nearline_job
+from orchestration.nearline_lane import utc_now
 from orchestration.nearline_sensor import ARRIVAL, MOST_ATTEMPTS, Cursor, nearline_sensor, watch
 from orchestration.settings import load_settings
 
@@ -131,6 +132,23 @@ def test_a_tick_is_held_until_a_file_has_settled(lake: Lake, tmp_path: Path, ins
     assert "nothing new" in _words(_tick(lake, tmp_path, instance))
     settle = lambda seconds: os.utime(file, (LONG_AGO, LONG_AGO))  # noqa: E731
     _request(_tick(lake, tmp_path, instance, hold_s=20.0, sleep=settle))
+
+
+@pytest.mark.parametrize(("linger_s", "is_found"), [(20.0, True), (2.0, True), (1.0, False)])
+def test_a_file_need_not_have_settled_where_the_run_waits_for_it(
+    lake: Lake, tmp_path: Path, linger_s: float, is_found: bool
+) -> None:
+    settings = load_settings(
+        home=tmp_path / "home",
+        catalogue=lake.catalogue,
+        data_path=lake.data_path,
+        landing=tmp_path / "landing",
+        settle_seconds=2.0,
+        nearline_linger_s=linger_s,
+    )
+    _land(tmp_path, "a.csv", modified=time.time() - 0.1)
+    with open_arrivals(settings) as arrivals:
+        assert (arrivals.look("", utc_now()) is not None) == is_found
 
 
 def test_a_file_of_items_starts_a_run_too(lake: Lake, tmp_path: Path, instance: DagsterInstance) -> None:
