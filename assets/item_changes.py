@@ -30,9 +30,18 @@ SLACK_S = 3_600
 """Items that were received so long before a build of the warehouse began may have been committed after its reading."""
 
 _VERSIONS = "SELECT * FROM raw.items WHERE item_id IN (SELECT unnest(?::VARCHAR[]))"
-_RECENT = """
-SELECT DISTINCT item_id FROM raw.items WHERE ingested_at >= coalesce(
-    (SELECT built_at - to_seconds(seconds::BIGINT + ?) FROM ops.builds WHERE asset = ?), TIMESTAMP '-infinity'
+_COLUMNS = (
+    "item_id, title, description, categories, brand_or_author, price, currency, available_from, available_until, "
+    "updated_at"
+)
+# Most rows of the last hour are built and say what the warehouse says; the few others are looked at closely.
+_RECENT = f"""
+SELECT DISTINCT item_id FROM (
+    SELECT {_COLUMNS} FROM raw.items WHERE ingested_at >= coalesce(
+        (SELECT built_at - to_seconds(seconds::BIGINT + $slack) FROM ops.builds WHERE asset = $asset),
+        TIMESTAMP '-infinity'
+    )
+    EXCEPT SELECT {_COLUMNS} FROM marts.items AT (VERSION => {{snapshot}})
 )
 """
 _OTHER = "SELECT DISTINCT item_id FROM (SELECT {columns} FROM made EXCEPT SELECT {columns} FROM marts.items) ORDER BY 1"
@@ -88,7 +97,9 @@ class ItemChanges:
 
     def unbuilt(self, rules: InteractionRules, snapshot: int) -> list[str]:
         """Items whose raw rows make other items than the warehouse had in a snapshot."""
-        recent = list(self._lake.frame(_RECENT, [SLACK_S, DIMENSIONS])["item_id"])
+        with self._lake.connect() as connection:
+            values = {"slack": SLACK_S, "asset": DIMENSIONS}
+            recent = [item for (item,) in connection.execute(_RECENT.format(snapshot=snapshot), values).fetchall()]
         if not recent:
             return []
         made = rules.items(self._lake.frame(_VERSIONS, [recent]))

@@ -19,6 +19,7 @@ from assets.lake_errors import explained, patient, shown_cause
 from assets.list_migration import renew_old_lists
 from assets.scratch import scratch_name
 from assets.sqlite_catalogue import let_readers_in
+from assets.table_options import set_group_rows
 from models.errors import LakeError, LakeLockedError
 from models.schema import TABLES, TOP_K, Table
 
@@ -142,6 +143,7 @@ class Lake:
             with self.lock():
                 let_readers_in(Path(self.catalogue.removeprefix("sqlite:")))
         self.write(create, message="create tables")
+        self.write(set_group_rows, message="group rows of tables")
 
     def frame(self, sql: str, parameters: Sequence[Any] | None = None, *, snapshot: int | None = None) -> pd.DataFrame:
         """Result of a query as a frame; asked again where a commit locks the catalogue meanwhile."""

@@ -24,7 +24,6 @@ WHERE
     surface = $surface AND list_has_any(list_transform(items, lambda entry: entry.item_id), $items::VARCHAR[])
     AND NOT list_contains($beside::VARCHAR[], user_id)
 """
-_CUT = "SELECT user_id FROM serving.top_k WHERE surface = ? AND lane = 'nearline' AND len(items) < ? ORDER BY user_id"
 
 
 def strike(
@@ -57,11 +56,6 @@ def strike(
         connection.execute("INSERT INTO serving.top_k BY NAME FROM struck")
     connection.execute("DROP TABLE struck")
     return users
-
-
-def cut_lists(connection: duckdb.DuckDBPyConnection, surface: str, top_k: int) -> list[str]:
-    """Users whose lists this lane left shorter than they should be: struck and not made anew before a worker died."""
-    return [user for (user,) in connection.execute(_CUT, [surface, top_k]).fetchall()]
 
 
 def banned_items(server: Server, as_of: int) -> set[str]:

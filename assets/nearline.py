@@ -145,7 +145,8 @@ class NearlineLane:
             self._on_stage("loaded")
             as_of = max([self._watch.as_of, *(day + timedelta(days=1) for day in touched.events["event_day"])])
             committed = list[datetime]()
-            banned = self._watch.banned
+            # All lists are read for it, and the first events have waited for a load: the next batch does it then.
+            banned = self._watch.banned if delivery is None or self._watch.has_committed else frozenset[str]()
             struck = list[str]()
             oldest = oldest_kept(received_at, self._freshness_kept)
             source = delivery.source if delivery else "renewal"

@@ -21,7 +21,7 @@ from assets.item_changes import ItemChanges
 from assets.known_events import KnownEvents
 from assets.lake import Lake
 from assets.lake_memory import LakeMemory
-from assets.lake_news import end_of_days, old_lists, users_with_events
+from assets.lake_news import cut_lists, end_of_days, old_lists, users_with_events
 from assets.list_guard import ShownItems
 from assets.model_inputs import rerank_rules, seconds
 from assets.prepared_server import ITEM_RULES, PreparedServer, ServerLoader, with_new_index
@@ -81,9 +81,11 @@ class LakeWatch:
         """Where lists were published that another server than the loaded one belongs to: a snapshot from before it."""
         self._budget = budget_bytes
         self._loaded: Loaded | None = None
+        self.has_committed = False
+        """Whether a batch was committed since the present server was taken into use."""
         self._left: dict[str, None] = {}
-        self._rules_key = ""
-        self._shown = ShownItems()
+        self._may_be_cut = False  # looked for after the first batch, which has waited for a load already
+        self._rules_key, self._shown = "", ShownItems()
         self.snapshot = 0
         self.as_of = datetime.min
         """End of the last day with events: the moment that lists are for."""
@@ -147,6 +149,9 @@ class LakeWatch:
             NotFittedError: champion and index do not belong together; a refresh is under way, try again.
             DataError: nothing was ever built.
         """
+        if self._loaded is not None and self._may_be_cut:
+            self.leave(cut_lists(self._lake, self._domain.surface, self._domain.top_k))
+            self._may_be_cut = False
         snapshot = self._lake.current_snapshot()
         if self._loaded is not None and snapshot == self.snapshot and self._behind_from is None:
             return self._loaded
@@ -232,7 +237,7 @@ class LakeWatch:
         if snapshot > self.snapshot + 1:
             self._take_in(snapshot - 1)
         self.memory.written(snapshot)
-        self.snapshot = snapshot
+        self.snapshot, self.has_committed = snapshot, True
         if as_of > self.as_of and self._loaded is not None:
             self.as_of = as_of
             self._shown.update(self._loaded.server, seconds(as_of))
@@ -254,15 +259,15 @@ class LakeWatch:
 
     def _use(self, prepared: PreparedServer, made_from: int) -> None:
         """Make lists with another server from now on; those of this lane made from earlier snapshots are left."""
-        old = old_lists(self._lake, self._domain.surface, self._domain.top_k, made_from)
-        left = [*prepared.fitting, *old]
+        left = [*prepared.fitting, *old_lists(self._lake, self._domain.surface, made_from)]
         self._loaded = None
         self.rules, self._items = prepared.rules, prepared.items
         self.states = UserStates(self._lake, self.rules, budget_bytes=self._budget)
         self._rules_key = prepared.item_rules
         self.leave(left)
         self._shown.reset()
-        self._loaded = Loaded(prepared.server, prepared.key)
+        self._loaded, self.has_committed = Loaded(prepared.server, prepared.key), False
+        self._may_be_cut = True
         self.snapshot = prepared.snapshot
 
     def _not_loaded(self, error: Exception) -> None:

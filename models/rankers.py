@@ -8,7 +8,6 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import orjson
-from scipy.optimize import minimize
 
 from models.bagging import robust_weights
 from models.errors import ConfigurationError, NotFittedError
@@ -125,6 +124,9 @@ class StackedRanker(LinearRanker):
         seed: int,
     ) -> Self:
         """Fit; convex and exact, so `seed` plays no part. All alike where no target is a candidate."""
+        # Half a second to import, which whoever only serves need not wait for.
+        from scipy.optimize import minimize
+
         places = target_places(candidates.items, targets)
         found = places >= 0
         users, columns = targets.rows[found], places[found]

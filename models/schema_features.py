@@ -2,6 +2,9 @@
 
 from models.table import Column, Table, required
 
+ROWS_OF_USERS = 10_240
+"""Rows of a group where single users are looked for: a fifth of the time of groups of 122,880."""
+
 ITEM_TEXTS = Table(
     "features",
     "item_texts",
@@ -27,6 +30,7 @@ USER_HISTORIES = Table(
         required("last_event_at", "TIMESTAMP", "Time of the last interaction."),
         Column("segment", "VARCHAR", "Segment of the user, or null."),
     ),
+    group_rows=ROWS_OF_USERS,
 )
 
 TRAINING_INTERACTIONS = Table(
@@ -108,6 +112,7 @@ TOP_K = Table(
             "Latest event that the list reflects; null for a user without one.",
         ),
     ),
+    group_rows=ROWS_OF_USERS,
 )
 
 ITEM_RULES = Table(

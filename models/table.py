@@ -22,6 +22,9 @@ class Table:
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    group_rows: int | None = None
+    """Rows of a row group of its Parquet files; None: as DuckDB has it, 122,880. Whoever looks for single rows decodes
+    whole groups, and each group is read by one core."""
 
     @property
     def qualified_name(self) -> str:

@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from assets.lake import Lake
+from assets.table_options import set_group_rows
 from models.errors import LakeError, LakeLockedError
 from models.schema import ITEM_TEXTS, TABLES
 
@@ -24,6 +25,17 @@ def test_creating_tables_twice_changes_nothing(lake: Lake) -> None:
     assert lake.frame("SELECT count(*) AS n FROM features.item_texts")["n"].tolist() == [2]
     made = lake.frame("SELECT table_schema || '.' || table_name AS t FROM information_schema.tables")["t"]
     assert {table.qualified_name for table in TABLES} <= set(made)
+
+
+def test_tables_of_users_are_written_in_small_groups(lake: Lake) -> None:
+    day = "TIMESTAMP '2026-01-01'"
+    rows = f"SELECT 'u' || i, ['a'], [1.0], [{day}], {day}, NULL FROM range(30000) r(i)"
+    insert = f"INSERT INTO features.user_histories {rows}"
+    before = lake.write(lambda connection: connection.execute(insert) and None, message="histories").snapshot
+    assert lake.write(set_group_rows, message="again").snapshot == before
+    (file,) = (lake.data_path / "features" / "user_histories").glob("*.parquet")
+    groups = duckdb.sql(f"SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata('{file}') ORDER BY 1")
+    assert [rows for _, rows in groups.fetchall()] == [10_240, 10_240, 9_520]
 
 
 def test_an_old_snapshot_can_be_read(lake: Lake) -> None:
