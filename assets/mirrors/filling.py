@@ -24,10 +24,6 @@ _ROWS = 1_000
 """Lists held in memory at once."""
 _LOCK_TIMEOUT_S = 120.0
 
-_NOW = """
-SELECT snapshot_id, epoch_us(snapshot_time) AS committed_at FROM ducklake_snapshots('lake')
-WHERE snapshot_id = (SELECT id FROM ducklake_current_snapshot('lake'))
-"""
 _THEN = "SELECT epoch_us(snapshot_time) FROM ducklake_snapshots('lake') WHERE snapshot_id = ?"
 
 # The last change of each list counts; a list that is replaced is deleted and inserted in one snapshot.
@@ -57,10 +53,12 @@ _CHANGES_LISTS = """len(list_intersect(
 _MISSING_SINCE = f"""
 SELECT min(epoch_us(snapshot_time)) FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND {_CHANGES_LISTS}
 """
-# A snapshot that was expired cannot say whether it changed lists, so they are counted as well.
+# Asked once for all that is to be known: each time all snapshots of the catalogue are read.
 _SNAPSHOTS = f"""
-SELECT count(*), coalesce(list(snapshot_id) FILTER ({_CHANGES_LISTS}), [])
-FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND snapshot_id <= ?
+SELECT snapshot_id, epoch_us(snapshot_time), coalesce({_CHANGES_LISTS}, false)
+FROM ducklake_snapshots('lake')
+WHERE snapshot_id >= coalesce(?, (SELECT id FROM ducklake_current_snapshot('lake')))
+ORDER BY snapshot_id
 """
 
 
@@ -90,14 +88,15 @@ def catch_up(lake: Lake, mirror: ListMirror, *, now: datetime, held: HeldLists |
         LakeError: the lake cannot be read.
     """
     with _turn(lake), lake.connect() as connection:
-        present = MirrorState(*connection.execute(_NOW).fetchall()[0])
         state = mirror.state()
+        span = _snapshots_from(connection, state)
+        present = span.last
         if state == present:
             return FillReport(present.snapshot, 0, 0, is_whole=False)
         report = None
-        if state is not None and _has(connection, state):
+        if state is not None and state == span.first:
             if held is not None:
-                report = _fill_held(connection, mirror, held, state, present, now)
+                report = _fill_held(mirror, held, span, now)
             if report is None:
                 report = _fill_changes(connection, mirror, state, present, now)
         if report is None:
@@ -127,6 +126,28 @@ def seconds_behind(lake: Lake, mirror: ListMirror, *, now: datetime) -> float:
     return 0.0 if since is None else max(0.0, (microseconds(now) - since) / 1e6)
 
 
+@dataclass(frozen=True)
+class _Snapshots:
+    """Those of the lake from one to its present one, as far as they were not expired."""
+
+    first: MirrorState
+    last: MirrorState
+    are_whole: bool
+    """Whether none between the two was expired, since one that was cannot say whether it changed lists."""
+    changing: frozenset[int]
+    """After the first, those that changed lists."""
+
+
+def _snapshots_from(connection: duckdb.DuckDBPyConnection, state: MirrorState | None) -> _Snapshots:
+    """All since a state, or the present one alone where there is none, or where the lake has none so new."""
+    rows = connection.execute(_SNAPSHOTS, [None if state is None else state.snapshot]).fetchall()
+    if not rows:
+        rows = connection.execute(_SNAPSHOTS, [None]).fetchall()
+    first, last = (MirrorState(*row[:2]) for row in (rows[0], rows[-1]))
+    changing = frozenset(snapshot for snapshot, _, is_changing in rows[1:] if is_changing)
+    return _Snapshots(first, last, len(rows) == last.snapshot - first.snapshot + 1, changing)
+
+
 @contextmanager
 def _turn(lake: Lake) -> Iterator[None]:
     """One process at a time fills: two that read different changes would overwrite new lists with old ones."""
@@ -147,19 +168,10 @@ def _has(connection: duckdb.DuckDBPyConnection, state: MirrorState) -> bool:
     return connection.execute(_THEN, [state.snapshot]).fetchall() == [(state.committed_at,)]
 
 
-def _fill_held(
-    connection: duckdb.DuckDBPyConnection,
-    mirror: ListMirror,
-    held: HeldLists,
-    state: MirrorState,
-    present: MirrorState,
-    now: datetime,
-) -> FillReport | None:
-    """Write lists that are held; None where they are not all that has changed since a state."""
-    span = (state.snapshot, present.snapshot)
-    commits = held.since(*span)
-    known, changing = connection.execute(_SNAPSHOTS, span).fetchall()[0]
-    if known != present.snapshot - state.snapshot or not set(changing) <= set(commits):
+def _fill_held(mirror: ListMirror, held: HeldLists, span: _Snapshots, now: datetime) -> FillReport | None:
+    """Write lists that are held; None where they are not all that has changed since the first snapshot."""
+    commits, present = held.since(span.first.snapshot, span.last.snapshot), span.last
+    if not (span.are_whole and span.changing <= set(commits)):
         return None
     entries: dict[tuple[str, str], Entry | None] = {}
     for one in commits.values():
