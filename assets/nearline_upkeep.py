@@ -17,6 +17,7 @@ from functools import partial
 import duckdb
 
 from assets.lake import Lake, snapshot_of
+from assets.lake_snapshots import snapshots_from
 from assets.pending_days import add_up
 from assets.source_positions import drop_old
 from models.schema import LIST_FRESHNESS, QUARANTINE_ROWS, RAW_EVENTS, TOP_K, Table
@@ -49,9 +50,6 @@ WHERE
     AND snapshot_id NOT IN (SELECT input_snapshot FROM {TOP_K.qualified_name} WHERE lane = 'batch')
     AND snapshot_id NOT IN (SELECT snapshot FROM ops.builds WHERE snapshot IS NOT NULL)
 """
-
-
-_MESSAGE = "SELECT commit_message FROM ducklake_snapshots('lake') WHERE snapshot_id = ?"
 
 
 class Upkeep:
@@ -139,7 +137,8 @@ class Upkeep:
 
         written = self._lake.write(begun, message=message)
         # Where there was nothing to do there is no snapshot of ours, and the newest may be anybody's.
-        found = self._lake.frame(_MESSAGE, [written.snapshot])["commit_message"].tolist()
+        with self._lake.connect() as connection:
+            found = [one.message for one in snapshots_from(connection, written.snapshot) if one.id == written.snapshot]
         if written.snapshot > written.value and found == [message]:
             self._on_written(written.snapshot)
         return written.snapshot

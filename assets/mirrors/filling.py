@@ -13,9 +13,11 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from assets.lake import Lake
+from assets.lake_snapshots import snapshots_from, table_id
 from assets.mirrors.contract import PAYLOAD, Entry, ListMirror, MirrorState, in_batches, microseconds
 from assets.mirrors.held_lists import HeldLists
 from models.errors import MirrorError
+from models.schema import TOP_K
 
 WHOLE_FROM = 20_000
 """From so many changed lists on, reading all lists is as fast as reading the changes."""
@@ -23,8 +25,6 @@ WHOLE_FROM = 20_000
 _ROWS = 1_000
 """Lists held in memory at once."""
 _LOCK_TIMEOUT_S = 120.0
-
-_THEN = "SELECT epoch_us(snapshot_time) FROM ducklake_snapshots('lake') WHERE snapshot_id = ?"
 
 # The last change of each list counts; a list that is replaced is deleted and inserted in one snapshot.
 _CHANGED = """
@@ -44,22 +44,6 @@ WHERE change_type IN ('insert', 'update_postimage')
 """
 _GONE = "SELECT surface, user_id FROM changed WHERE NOT is_there"
 _ALL = f"SELECT {_COLUMNS} FROM serving.top_k"
-
-_CHANGES_LISTS = """len(list_intersect(
-    list_concat(coalesce(changes['tables_inserted_into'], []), coalesce(changes['tables_deleted_from'], [])),
-    [(SELECT table_id::VARCHAR FROM ducklake_table_info('lake') WHERE table_name = 'top_k')]
-)) > 0"""
-# When the first list was committed that a mirror of a snapshot lacks.
-_MISSING_SINCE = f"""
-SELECT min(epoch_us(snapshot_time)) FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND {_CHANGES_LISTS}
-"""
-# Asked once for all that is to be known: each time all snapshots of the catalogue are read.
-_SNAPSHOTS = f"""
-SELECT snapshot_id, epoch_us(snapshot_time), coalesce({_CHANGES_LISTS}, false)
-FROM ducklake_snapshots('lake')
-WHERE snapshot_id >= coalesce(?, (SELECT id FROM ducklake_current_snapshot('lake')))
-ORDER BY snapshot_id
-"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +73,7 @@ def catch_up(lake: Lake, mirror: ListMirror, *, now: datetime, held: HeldLists |
     """
     with _turn(lake), lake.connect() as connection:
         state = mirror.state()
-        span = _snapshots_from(connection, state)
+        span = _span_from(connection, state)
         present = span.last
         if state == present:
             return FillReport(present.snapshot, 0, 0, is_whole=False)
@@ -120,32 +104,32 @@ def seconds_behind(lake: Lake, mirror: ListMirror, *, now: datetime) -> float:
     if state is None:
         return float("inf")
     with lake.connect() as connection:
-        if not _has(connection, state):
-            return float("inf")
-        since = connection.execute(_MISSING_SINCE, [state.snapshot]).fetchall()[0][0]
-    return 0.0 if since is None else max(0.0, (microseconds(now) - since) / 1e6)
+        found, lists = snapshots_from(connection, state.snapshot), table_id(connection, TOP_K.name)
+    if not found or MirrorState(found[0].id, found[0].committed_at) != state:
+        return float("inf")
+    missing = [one.committed_at for one in found[1:] if one.changes_rows_of(lists)]
+    return max(0.0, (microseconds(now) - min(missing)) / 1e6) if missing else 0.0
 
 
 @dataclass(frozen=True)
-class _Snapshots:
-    """Those of the lake from one to its present one, as far as they were not expired."""
+class _Span:
+    """The lake from one snapshot to its present one."""
 
     first: MirrorState
     last: MirrorState
-    are_whole: bool
-    """Whether none between the two was expired, since one that was cannot say whether it changed lists."""
+    is_whole: bool
+    """Whether no snapshot between the two was expired, since one that was cannot say whether it changed lists."""
     changing: frozenset[int]
-    """After the first, those that changed lists."""
+    """Snapshots after the first that changed lists."""
 
 
-def _snapshots_from(connection: duckdb.DuckDBPyConnection, state: MirrorState | None) -> _Snapshots:
-    """All since a state, or the present one alone where there is none, or where the lake has none so new."""
-    rows = connection.execute(_SNAPSHOTS, [None if state is None else state.snapshot]).fetchall()
-    if not rows:
-        rows = connection.execute(_SNAPSHOTS, [None]).fetchall()
-    first, last = (MirrorState(*row[:2]) for row in (rows[0], rows[-1]))
-    changing = frozenset(snapshot for snapshot, _, is_changing in rows[1:] if is_changing)
-    return _Snapshots(first, last, len(rows) == last.snapshot - first.snapshot + 1, changing)
+def _span_from(connection: duckdb.DuckDBPyConnection, state: MirrorState | None) -> _Span:
+    """From a state on; the present snapshot alone where there is none, or where the lake has none so new."""
+    found = snapshots_from(connection, None if state is None else state.snapshot) or snapshots_from(connection, None)
+    lists = table_id(connection, TOP_K.name)
+    first, last = (MirrorState(one.id, one.committed_at) for one in (found[0], found[-1]))
+    changing = frozenset(one.id for one in found[1:] if one.changes_rows_of(lists))
+    return _Span(first, last, len(found) == last.snapshot - first.snapshot + 1, changing)
 
 
 @contextmanager
@@ -163,15 +147,10 @@ def _turn(lake: Lake) -> Iterator[None]:
         ) from error
 
 
-def _has(connection: duckdb.DuckDBPyConnection, state: MirrorState) -> bool:
-    """Whether a state is one of this lake, and its snapshot was not expired."""
-    return connection.execute(_THEN, [state.snapshot]).fetchall() == [(state.committed_at,)]
-
-
-def _fill_held(mirror: ListMirror, held: HeldLists, span: _Snapshots, now: datetime) -> FillReport | None:
+def _fill_held(mirror: ListMirror, held: HeldLists, span: _Span, now: datetime) -> FillReport | None:
     """Write lists that are held; None where they are not all that has changed since the first snapshot."""
     commits, present = held.since(span.first.snapshot, span.last.snapshot), span.last
-    if not (span.are_whole and span.changing <= set(commits)):
+    if not (span.is_whole and span.changing <= set(commits)):
         return None
     entries: dict[tuple[str, str], Entry | None] = {}
     for one in commits.values():
