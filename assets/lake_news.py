@@ -15,7 +15,6 @@ SELECT greatest(
 ) + INTERVAL 1 DAY AS as_of
 """
 _LEFT = "SELECT user_id FROM serving.top_k WHERE surface = ? AND lane = 'nearline' AND input_snapshot < ?"
-
 _CUT = "SELECT user_id FROM serving.top_k WHERE surface = ? AND lane = 'nearline' AND len(items) < ? ORDER BY user_id"
 
 

@@ -178,8 +178,7 @@ class Recommender:
     @property
     def silent(self) -> frozenset[str]:
         """Retrievers that lists are made without (`RecommenderConfig.silent_at_zero`)."""
-        needs_all = self.own_ranker is not None or self.newcomers is not None
-        if needs_all or not self.config.silent_at_zero:
+        if not self.config.silent_at_zero or self.own_ranker is not None or self.newcomers is not None:
             return frozenset()
         return frozenset(name for name, weight in self.weights.items() if not weight) - {"popularity"}
 

@@ -10,7 +10,7 @@ from models.als import ALSConfig, ALSRetriever
 from models.bpr import BPRConfig, BPRRetriever
 from models.catalogue import Catalogue
 from models.co_occurrence import CoOccurrenceConfig, CoOccurrenceRetriever
-from models.content import ContentConfig, ContentRetriever
+from models.content import CONTENT, ContentConfig, ContentRetriever
 from models.ease import EASEConfig, EASERetriever
 from models.errors import ConfigurationError
 from models.fusion import FusionConfig
@@ -30,7 +30,7 @@ DEFAULT_RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "
 """What a domain gets that names none."""
 RETRIEVERS = (*DEFAULT_RETRIEVERS, "user_knn", "bpr", "sequence_linear", "graph", "two_tower", "generative")
 """Every retriever that can be configured."""
-TEXT_AWARE = ("content", "sequence", "two_tower", "generative", "graph")
+TEXT_AWARE = (CONTENT, "sequence", "two_tower", "generative", "graph")
 """Retrievers that know an item from its text, or from its brand and category, alone."""
 TRAINED = {
     "sequence": ("models.sequence_retriever", "SequenceRetriever"),
