@@ -5,7 +5,7 @@ from datetime import datetime
 
 from assets.mirrors.held_lists import CommittedLists
 from assets.nearline_commit import NewLists, RowCounts
-from assets.nearline_watch import Loaded
+from assets.prepared_server import Loaded
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from assets.duckdb_engines import borrowed_connection
 from assets.lake_errors import explained, patient, shown_cause
 from assets.list_migration import renew_old_lists
+from assets.list_table import TOP_K_ITEMS_VIEW
 from assets.scratch import scratch_name
 from assets.sqlite_catalogue import let_readers_in
 from assets.table_options import set_group_rows
@@ -28,6 +29,8 @@ BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "re
 
 LAKE = "lake"
 """Name of the lake's database in a connection."""
+
+_LOCK_POLL_S = 0.01
 
 Result = TypeVar("Result")
 
@@ -101,7 +104,7 @@ class Lake:
         """
         self.lock_path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.lock_path, timeout=self.lock_timeout_s, is_singleton=True):
+            with FileLock(self.lock_path, self.lock_timeout_s, is_singleton=True, poll_interval=_LOCK_POLL_S):
                 yield
         except Timeout as error:
             raise LakeLockedError(
@@ -109,13 +112,20 @@ class Lake:
                 "wait for its run to end (`freshet status` shows runs), or stop that process"
             ) from error
 
-    def write(self, work: Callable[[duckdb.DuckDBPyConnection], Result], *, message: str) -> Written[Result]:
+    def write(
+        self,
+        work: Callable[[duckdb.DuckDBPyConnection], Result],
+        *,
+        message: str,
+        committed: Callable[[Written[Result]], None] = lambda written: None,
+    ) -> Written[Result]:
         """Run `work` in one transaction, under the lock; it is run again from its start after a conflict.
 
         Args:
             work: Writes through the connection it gets. It must not have effects outside the lake, since it may
                 run more than once.
             message: Commit message, readable in the snapshots of the lake.
+            committed: Told what was written before the lock is given back, so before the next writer begins.
 
         Raises:
             LakeLockedError: the lock or the catalogue stayed busy.
@@ -123,9 +133,11 @@ class Lake:
         """
         with self.lock():
             try:
-                return patient(0.2, longest_s=5)(self._transaction, work, message)
+                written = patient(0.2, longest_s=5)(self._transaction, work, message)
             except duckdb.Error as error:
                 raise explained(error, self.catalogue, self.data_path) from shown_cause(error)
+            committed(written)
+            return written
 
     def create_tables(self) -> None:
         """Create the schemas, the tables of `models.schema` and the unnested view of the lists, where missing."""
@@ -136,7 +148,7 @@ class Lake:
             for table in TABLES:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {table.qualified_name} ({column_sql(table)})")
             renew_old_lists(connection, column_sql(TOP_K))
-            connection.execute(_TOP_K_ITEMS_VIEW)
+            connection.execute(TOP_K_ITEMS_VIEW)
 
         self.data_path.mkdir(parents=True, exist_ok=True)
         if self.catalogue.startswith("sqlite:"):
@@ -283,15 +295,3 @@ def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
 def use_lake(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the lake the default database; its catalogue is read then, and a commit may lock it for a moment."""
     patient(0.05, longest_s=1)(connection.execute, f"USE {LAKE}")
-
-
-_TOP_K_ITEMS_VIEW = """
-CREATE OR REPLACE VIEW serving.top_k_items AS
-SELECT
-    surface, user_id, position AS rank, entry.item_id, entry.score, entry.source, entry.reason,
-    entry.contributions, entry.propensity, model_version, generated_at, expires_at
-FROM (
-    SELECT *, unnest(items) AS entry, unnest(range(1, len(items) + 1)) AS position
-    FROM serving.top_k
-)
-"""

@@ -26,6 +26,18 @@ JOIN raw.events AS e ON e.user_id = l.user_id AND e.event_day IN (SELECT event_d
 WHERE l.surface = ? AND l.lane = 'nearline'
 """
 
+TOP_K_ITEMS_VIEW = """
+CREATE OR REPLACE VIEW serving.top_k_items AS
+SELECT
+    surface, user_id, position AS rank, entry.item_id, entry.score, entry.source, entry.reason,
+    entry.contributions, entry.propensity, model_version, generated_at, expires_at
+FROM (
+    SELECT *, unnest(items) AS entry, unnest(range(1, len(items) + 1)) AS position
+    FROM serving.top_k
+)
+"""
+"""One row for each entry of each list."""
+
 
 @dataclass(frozen=True)
 class ListFacts:

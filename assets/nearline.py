@@ -26,7 +26,8 @@ from assets.list_guard import strike
 from assets.mirrors.held_lists import CommittedLists
 from assets.model_inputs import seconds
 from assets.nearline_commit import ComingLists, NewLists, RowCounts, StagedDelivery, commit_batch, list_files
-from assets.nearline_watch import LakeWatch, Loaded
+from assets.nearline_watch import LakeWatch
+from assets.prepared_server import Loaded
 from assets.row_staging import stage_rows
 from assets.scratch import scratch_folder
 from assets.serving import USERS_PER_BLOCK
@@ -170,6 +171,7 @@ class NearlineLane:
                 )
 
                 def guarded(connection: duckdb.DuckDBPyConnection) -> RowCounts:
+                    self._watch.pass_over()
                     # First, so that the lists made here, which hold none of these items, are not looked at.
                     struck[:] = strike(connection, self._domain.surface, banned, beside=touched.user_ids)
                     return work(connection)
@@ -208,6 +210,7 @@ class NearlineLane:
     def _touched(self, staged: StagedDelivery | None, renewed: tuple[str, ...], *, from_lake: bool) -> _Touched:
         events = events_of(staged)
         pairs = user_days(events)
+        self._watch.pass_over()
         states, snapshot = self._watch.states, self._watch.snapshot
         states.load(pairs, user_ids=renewed, snapshot=snapshot)
         known = set(states.events(pairs)["event_id"])

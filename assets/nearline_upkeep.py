@@ -6,9 +6,11 @@ together they are few again; no row changes. Snapshots of batches are forgotten 
 A batch pays for every file that holds one of its old lists. So lists are put together like the levels of a merge tree:
 a round makes one file of those since the last round, every eighth round one of those since the eighth before it, and
 so on; a list is written a few times, and files are some two dozen at most. A round is made in steps, so that no batch
-waits for all of it; the last level, which writes every list of the lane, takes a share of the users in each.
+waits for all of it; the last level, which writes every list of the lane, takes a share of the users in each. A step may
+run beside the next batch, which waits for it only when it comes to write.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,7 +18,7 @@ from functools import partial
 
 import duckdb
 
-from assets.lake import Lake, snapshot_of
+from assets.lake import Lake, Written, snapshot_of
 from assets.lake_snapshots import snapshots_from
 from assets.pending_days import add_up
 from assets.source_positions import drop_old
@@ -71,11 +73,13 @@ class Upkeep:
             surface: Surface of the lists.
             keep: How long snapshots of the nearline lane are kept, and files that they alone need.
             now: Clock of the edge, UTC without a zone.
-            on_written: Told of each snapshot that a step made; no row differs in it.
+            on_written: Told of each snapshot that a step made, before anybody else can write; no row differs in it.
         """
         self._lake, self._surface, self._on_written = lake, surface, on_written
         self._keep, self._now = keep, now
-        self._batches = 0
+        self._lock = threading.Lock()
+        """Of what `count` and a step both change."""
+        self._batches = self._newest = 0
         # The first round is one of the last level and takes in what an earlier worker has left.
         self._rounds = FANOUT ** (LEVELS - 1) - 1
         self._since: list[int | None] = [None] * (LEVELS - 1) + [0]
@@ -85,18 +89,26 @@ class Upkeep:
 
     def count(self, snapshot: int) -> None:
         """A batch was committed as `snapshot`."""
-        self._batches += 1
-        self._since = [snapshot - 1 if since is None else since for since in self._since]
+        with self._lock:
+            self._batches, self._newest = self._batches + 1, snapshot
+            self._since = [snapshot - 1 if since is None else since for since in self._since]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `run_if_due` would do anything."""
+        return bool(self._steps) or self._batches >= EVERY
 
     def run_if_due(self) -> bool:
         """Take one step of a round, which begins when enough batches have gone by; returns whether it did.
 
+        Another thread may count batches meanwhile, but only one may take steps.
+
         Raises:
             LakeError: the lake cannot be written; the next call tries the step again.
         """
+        if not self.is_due:
+            return False
         if not self._steps:
-            if self._batches < EVERY:
-                return False
             self._begin()
         self._steps[0]()
         self._steps.popleft()
@@ -119,29 +131,35 @@ class Upkeep:
             self._steps.append(self.forget_snapshots)
 
     def _put_together(self, level: int, since: int, share: tuple[str, str]) -> None:
+        # Lists of a batch that is under way now are made from the newest snapshot that was counted, or a later one.
+        with self._lock:
+            batches, newest = self._batches, self._newest
         work = partial(self._put_lists_together, since=since, share=share)
-        made = self._write(work, "nearline lists put together")
+        self._write(work, "nearline lists put together")
         is_first = not share[0]
         if is_first:
             # Lists that are committed before the last share is written are in the next round once more.
-            self._since[: level + 1] = [made] * (level + 1)
-            self._batches = 0
+            with self._lock:
+                self._since[: level + 1] = [newest] * (level + 1)
+                self._batches -= batches
 
     def _merge(self, table: Table) -> None:
         self._write(partial(merge_appended, table=table), f"nearline {table.name} merged")
 
-    def _write(self, work: Callable[[duckdb.DuckDBPyConnection], None], message: str) -> int:
+    def _write(self, work: Callable[[duckdb.DuckDBPyConnection], None], message: str) -> None:
         def begun(connection: duckdb.DuckDBPyConnection) -> int:
             work(connection)
             return snapshot_of(connection)
 
-        written = self._lake.write(begun, message=message)
-        # Where there was nothing to do there is no snapshot of ours, and the newest may be anybody's.
-        with self._lake.connect() as connection:
-            found = [one.message for one in snapshots_from(connection, written.snapshot) if one.id == written.snapshot]
-        if written.snapshot > written.value and found == [message]:
-            self._on_written(written.snapshot)
-        return written.snapshot
+        def committed(written: Written[int]) -> None:
+            # Where there was nothing to do there is no snapshot of ours, and the newest may be anybody's.
+            made = written.snapshot
+            with self._lake.connect() as connection:
+                found = [one.message for one in snapshots_from(connection, made) if one.id == made]
+            if made > written.value and found == [message]:
+                self._on_written(made)
+
+        self._lake.write(begun, message=message, committed=committed)
 
     def forget_snapshots(self) -> int:
         """Forget the nearline lane's snapshots that are older than `keep`; returns how many."""

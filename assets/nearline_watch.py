@@ -9,8 +9,9 @@ changed in `refresh` only, so one batch never sees two.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from assets.background_load import BackgroundLoad
@@ -24,9 +25,9 @@ from assets.lake_memory import LakeMemory
 from assets.lake_news import cut_lists, end_of_days, old_lists, users_with_events
 from assets.list_guard import ShownItems
 from assets.model_inputs import rerank_rules, seconds
-from assets.prepared_server import ITEM_RULES, PreparedServer, ServerLoader, with_new_index
+from assets.prepared_server import ITEM_RULES, Loaded, PreparedServer, ServerLoader, with_new_index
 from assets.resources import ArtifactResource
-from assets.serving import TOP_K, Server
+from assets.serving import TOP_K
 from assets.source_positions import KnownProgress
 from assets.user_states import UserStates
 from assets.warehouse_sql import InteractionRules
@@ -34,15 +35,6 @@ from assets.warehouse_sql import InteractionRules
 KNOWN_SHARE = 0.25
 """Memory for the ids of events, beside that for users and as a share of it."""
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A server, and what it was loaded from."""
-
-    server: Server
-    key: str
-    """Changes whenever another server would be loaded."""
 
 
 class LakeWatch:
@@ -84,6 +76,7 @@ class LakeWatch:
         self.has_committed = False
         """Whether a batch was committed since the present server was taken into use."""
         self._left: dict[str, None] = {}
+        self._own_snapshots = deque[int]()
         self._may_be_cut = False  # looked for after the first batch, which has waited for a load already
         self._rules_key, self._shown = "", ShownItems()
         self.snapshot = 0
@@ -153,6 +146,8 @@ class LakeWatch:
             self.leave(cut_lists(self._lake, self._domain.surface, self._domain.top_k))
             self._may_be_cut = False
         snapshot = self._lake.current_snapshot()
+        self.pass_over()
+        snapshot = max(snapshot, self.snapshot)
         if self._loaded is not None and snapshot == self.snapshot and self._behind_from is None:
             return self._loaded
         published = last_build(self._lake, TOP_K)
@@ -242,11 +237,17 @@ class LakeWatch:
             self.as_of = as_of
             self._shown.update(self._loaded.server, seconds(as_of))
 
-    def pass_over(self, snapshot: int) -> None:
-        """Our own upkeep was committed as `snapshot` and changed no row, so there is nothing to take in."""
-        if self._loaded is not None and snapshot == self.snapshot + 1:
-            self.memory.pass_over(snapshot)
-            self.snapshot = snapshot
+    def made(self, snapshot: int) -> None:
+        """Our own upkeep was committed as `snapshot` and changed no row; told from any thread, before others write."""
+        self._own_snapshots.append(snapshot)
+
+    def pass_over(self) -> None:
+        """What `made` has told since needs no look at the lake; to be called as a transaction of ours begins, too."""
+        while self._own_snapshots:
+            snapshot = self._own_snapshots.popleft()
+            if self._loaded is not None and snapshot == self.snapshot + 1:
+                self.memory.pass_over(snapshot)
+                self.snapshot = snapshot
 
     def close(self) -> None:
         """Give up what is loaded beside the present server."""

@@ -16,6 +16,15 @@ ITEM_RULES = "serving.item_rules"
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A server, and what it was loaded from."""
+
+    server: Server
+    key: str
+    """Changes whenever another server would be loaded."""
+
+
+@dataclass(frozen=True)
 class PreparedServer:
     """A server with the items that the warehouse has not built yet."""
 

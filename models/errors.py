@@ -64,6 +64,10 @@ class MirrorError(FreshetError):
     """The key-value mirror of the lists does not answer or is full; every list is in the lake."""
 
 
+class ReportError(FreshetError):
+    """Dagster could not be told of a batch; its lists are in the lake."""
+
+
 class NearlineError(FreshetError):
     """A nearline batch cannot be committed as it is; nothing of it was written."""
 

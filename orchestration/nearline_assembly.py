@@ -36,7 +36,7 @@ def build_worker(
     watch = open_watch(settings, is_ready_for_texts=is_ready_for_texts, on_load_failure=metrics.error)
 
     def written(snapshot: int) -> None:
-        watch.pass_over(snapshot)
+        watch.made(snapshot)
         on_upkeep(snapshot)
 
     return NearlineWorker(

@@ -1,18 +1,23 @@
 """What the Dagster UI is told of nearline batches: materialisations without a run, with snapshot, counts and lag."""
 
+import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from queue import Queue
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from dagster import AssetMaterialization, DagsterInstance
-from sqlalchemy.exc import SQLAlchemyError
+from dagster import AssetMaterialization
 
 from assets.batch_report import BatchReport
 from assets.serving import TOP_K
+from models.errors import ReportError
+from orchestration import nearline_report_writer
 from orchestration.nearline_metrics import NearlineMetrics
 
 RAW_EVENTS = "raw_events"
@@ -23,30 +28,59 @@ WAITING = 200
 _LOG = logging.getLogger(__name__)
 
 
-class Reporter:
-    """Records batches as materialisations of the lists, and of the raw events where a batch added some.
+class ReportProcess:
+    """Has batches recorded as materialisations of the lists, and of the raw events where a batch added some.
 
-    A report that cannot be written is counted and left out: the lists are in the lake, and so are the facts about them.
+    Two events of a batch take 50 ms of Python, which would be taken from the batch under way in the same process. A
+    report that cannot be written is counted and left out: the lists are in the lake, and so are the facts about them.
     """
 
-    def __init__(self, instance: DagsterInstance, metrics: NearlineMetrics) -> None:
-        """Bind to an instance.
+    def __init__(self, metrics: NearlineMetrics) -> None:
+        """Start the process; end it with `close`.
 
         Args:
-            instance: Where the UI reads.
             metrics: Are told of reports that failed.
         """
-        self._instance = instance
         self._metrics = metrics
+        self._process = _started()
 
     def __call__(self, report: BatchReport) -> None:
-        """Record one batch."""
-        try:
-            for made in materialisations(report):
-                self._instance.report_runless_asset_event(made)
-        except SQLAlchemyError as error:
-            _LOG.warning("batch of snapshot %d is missing in the Dagster UI: %s", report.snapshot, error)
-            self._metrics.error(error)
+        """Record one batch; returns when it is written."""
+        for made in materialisation_facts(report):
+            answer = self._sent(made)
+            if answer:
+                error = ReportError(f"batch of snapshot {report.snapshot} is missing in the Dagster UI: {answer}")
+                _LOG.warning("%s", error)
+                self._metrics.error(error)
+
+    @property
+    def process_id(self) -> int:
+        """Of the process that writes at present."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """Let the process end, and wait for it."""
+        self._process.communicate()
+
+    def _sent(self, made: Mapping[str, Any]) -> str:
+        """What went wrong, if anything; a process that has died is started again, once."""
+        for _ in range(2):
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            with suppress(OSError):
+                self._process.stdin.write(json.dumps(made) + "\n")
+                self._process.stdin.flush()
+                if line := self._process.stdout.readline():
+                    return str(json.loads(line))
+            self.close()
+            self._process = _started()
+        return "the process that writes reports died twice"
+
+
+def _started() -> subprocess.Popen[str]:
+    # A session of its own: what is typed into the terminal ends the worker first.
+    words = [sys.executable, "-m", nearline_report_writer.__name__]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def materialisations(
@@ -58,18 +92,20 @@ def materialisations(
         report: The batch.
         mirrored: What became of its lists in the mirror, where that is known by now.
     """
+    return [AssetMaterialization(**made) for made in materialisation_facts(report, mirrored)]
+
+
+def materialisation_facts(report: BatchReport, mirrored: Mapping[str, str | int] | None = None) -> list[dict[str, Any]]:
+    """Arguments of each `AssetMaterialization` of a batch; plain values, which JSON can hold."""
     tags = {"freshet/lane": "nearline", "freshet/source": _tag(report.source)}
     facts = _facts(report)
     if TOP_K in facts:
         facts[TOP_K] |= mirrored or {}
-    return [AssetMaterialization(asset, metadata=some, tags=tags) for asset, some in facts.items()]
+    return [{"asset_key": asset, "metadata": some, "tags": tags} for asset, some in facts.items()]
 
 
 class ReportThread:
-    """Writes reports from a thread of its own, in order; at its end those that wait are written first.
-
-    Two events of a batch take Dagster's SQLite storage some 50 ms, which no list should wait for.
-    """
+    """Has reports written from a thread of its own, in order; at its end those that wait are written first."""
 
     def __init__(self, report: Callable[[BatchReport], None]) -> None:
         """Start with `with`.

@@ -27,6 +27,7 @@ from models.errors import FreshetError, LeaseLostError, PositionMovedError
 from orchestration.leadership import Leadership
 from orchestration.nearline_lag import LagAlarm
 from orchestration.nearline_metrics import NearlineMetrics
+from orchestration.upkeep_thread import UpkeepThread
 
 STANDBY_S = 0.5
 """How often a worker that does not lead asks whether it may."""
@@ -83,14 +84,14 @@ class NearlineWorker:
             metrics: Are told of everything.
             alarm: Is told how long events wait.
             report: Called with each committed batch.
-            upkeep: Puts files together between two batches.
+            upkeep: Puts files together, in a thread of its own beside the next batch.
             now: Clock of the edge.
             max_rows: Most rows of one batch.
         """
         self._lake, self._lane, self._watch = lake, lane, watch
         self._sources = list(sources)
         self._leadership, self._metrics, self._alarm = Leadership(lease, self._note), metrics, alarm
-        self._report, self._upkeep = report, upkeep
+        self._report, self._upkeep = report, UpkeepThread(upkeep, on_error=metrics.error)
         self._now, self._max_rows = now, max_rows
         self._progress = {source.name: _Progress() for source in sources}
         self._last_error = ""
@@ -133,6 +134,7 @@ class NearlineWorker:
                         # What the streams were waited for counts.
                         stop.wait(max(0.0, IDLE_S - (time.monotonic() - began)))
             finally:
+                self._upkeep.close()
                 for source in self._sources:
                     source.close()
                 self._alarm.close()
@@ -181,7 +183,7 @@ class NearlineWorker:
             if stop.is_set() or self._leadership.term is None:
                 return True
             did |= self._attempt(source, stop)
-        self._keep_up()
+        self._upkeep.begin_if_due()
         if did or self._leadership.term is None:
             return True
         now = time.monotonic()
@@ -243,14 +245,6 @@ class NearlineWorker:
         progress.delivery, progress.failures, self._last_error = None, 0, ""
         self._committed(report, time.monotonic() - started)
         return True
-
-    def _keep_up(self) -> None:
-        try:
-            self._upkeep.run_if_due()
-        except _TRANSIENT as error:
-            # Batches do not need it; it is due again at once, and what stands in its way shows in the metrics.
-            self._metrics.error(error)
-            _LOG.warning("files were not put together: %s", error)
 
     def _warm(self) -> bool:
         """Read users ahead of their events while nothing else is to be done; returns whether there are more."""

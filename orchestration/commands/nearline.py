@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,13 +31,15 @@ def nearline(
         from orchestration.home import open_instance, open_lake, prepare_home
 
         prepare_home(settings)
+        with open_instance(settings):
+            pass  # makes Dagster's storages where they are missing
     from assets.catalogue_keeper import kept_open
     from assets.mirrors.held_lists import CommittedLists
     from orchestration.commands.up import stop_signal
     from orchestration.mirroring import followed_mirror
     from orchestration.nearline_assembly import build_worker
     from orchestration.nearline_metrics import HealthServer, NearlineMetrics
-    from orchestration.nearline_report import Reporter, ReportThread
+    from orchestration.nearline_report import ReportProcess, ReportThread
 
     # A batch is many short calls that let other threads run; each must get its turn back sooner than after 5 ms.
     sys.setswitchinterval(SWITCH_S)
@@ -44,9 +47,9 @@ def nearline(
     with (
         stop_signal() as stop,
         kept_open(open_lake(settings).catalogue),
-        open_instance(settings) as instance,
         followed_mirror(settings, metrics) as notify,
-        ReportThread(Reporter(instance, metrics)) as reporter,
+        closing(ReportProcess(metrics)) as write_report,
+        ReportThread(write_report) as reporter,
     ):
 
         def report(batch: "BatchReport") -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from assets import nearline_upkeep
 from assets.domain import load_domain
+from assets.known_events import KnownEvents
 from assets.lake import Lake
 from assets.nearline_upkeep import Upkeep, merge_appended
 from assets.pseudonyms import pseudonymise
@@ -17,6 +18,8 @@ from orchestration.nearline_lane import open_lane, open_watch
 NOW = datetime(2026, 1, 8, 12)
 BATCHES = 4
 EVERYBODY = [f"u{user:02d}" for user in range(2 * BATCHES)]
+
+_STEPS = "SELECT count(*) AS n FROM ducklake_snapshots('lake') WHERE commit_message = 'nearline lists put together'"
 
 
 def _files(lake: Lake, table: str) -> int:
@@ -116,6 +119,32 @@ def test_every_level_takes_in_the_levels_below(lake: Lake, monkeypatch: pytest.M
     ours = made["commit_message"].str.match("nearline .*(together|merged|added up|deletions)").fillna(False)
     assert told == sorted(made["snapshot_id"][ours.astype(bool)])
     assert len(told) >= 12
+
+
+def test_batches_beside_upkeep_end_as_those_without_it(
+    market: Any, start_worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearline_upkeep, "FANOUT", 1)
+    ends, steps, slow_looks = [], [], []
+    take_in = KnownEvents.take_in
+    monkeypatch.setattr(KnownEvents, "take_in", lambda known, until: slow_looks.append(until) or take_in(known, until))
+    for every in (10**9, 1):
+        market.begin_again()
+        monkeypatch.setattr(nearline_upkeep, "EVERY", every)
+        with start_worker(market) as run:
+            market.wait_until(lambda: run.worker.health()["is_warm"])
+            slow_looks.clear()
+            for batch in range(BATCHES):
+                rows = [f"u{user:02d},i{batch:02d},purchase,2026-01-04T0{batch}:00:00Z,1" for user in range(batch + 2)]
+                market.land(f"{batch}.csv", rows)
+                market.wait_until(lambda done=batch + 1: len(run.reports) == done)
+        ends.append((market.tables(), market.lists()))
+        steps.append(market.lake.frame(_STEPS)["n"].item())
+        # What upkeep wrote is known to be nothing new; but for a look in the moment of its commit.
+        assert len(slow_looks) <= 2
+    assert ends[0] == ends[1]
+    assert steps[0] == 0
+    assert steps[1] > 0
 
 
 def _one_list(connection: Any, user: str) -> None:
