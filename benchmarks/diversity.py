@@ -5,7 +5,7 @@ python benchmarks/diversity.py --home .freshet
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def variants(plain: RerankRules) -> Iterator[RerankRules]:
             yield replace(plain, diversity=method, diversity_weight=weight)
 
 
-def plot(rows: list[dict[str, object]], path: Path) -> None:
+def plot(rows: Sequence[Mapping[str, object]], path: Path) -> None:
     """NDCG over diversity, one line for each method."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for method in DIVERSITIES[1:]:

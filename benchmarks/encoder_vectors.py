@@ -63,23 +63,28 @@ def train_stages(data: LandedData, split: Split, arguments: argparse.Namespace, 
     has_text = np.array([bool(text) for text in data.texts])
     base = scratch / "pretrained"
 
-    def pairs_of(**options: int) -> EngagementPairs:
-        rng = np.random.default_rng(data.domain.seed)
-        return engagement_pairs(split.train, data.catalogue, rng, has_text=has_text, **options)
+    def pairs_of(chosen: FinetuningConfig) -> EngagementPairs:
+        return engagement_pairs(
+            split.train,
+            data.catalogue,
+            np.random.default_rng(data.domain.seed),
+            has_text=has_text,
+            window=chosen.window,
+            pairs_per_user=chosen.pairs_per_user,
+        )
 
     def encode(setting: str | Path) -> FloatArray:
         return TextEncoder.load(setting, max_tokens=config.max_tokens).encode(data.texts)
 
     def pretrained_encoder() -> Path:
         if not base.is_dir():
-            pretrain_encoder(data, split, pairs_of(), arguments.encoder, base)
+            pretrain_encoder(data, split, pairs_of(FinetuningConfig()), arguments.encoder, base)
         return base
 
     def finetuned() -> FloatArray:
         start = arguments.encoder if arguments.without_pretraining else pretrained_encoder()
         folder = scratch / "finetuned"
-        pairs = pairs_of(window=config.window, pairs_per_user=config.pairs_per_user)
-        finetune(pairs, data.texts, start, config, seed=data.domain.seed, folder=folder)
+        finetune(pairs_of(config), data.texts, start, config, seed=data.domain.seed, folder=folder)
         return encode(folder)
 
     raw = cached(arguments.cache, f"{data.domain.name}.raw", lambda: encode(arguments.encoder))

@@ -39,7 +39,7 @@ def read_lists(file: Path, holdout: Holdout, *, top_k: int) -> IntArray:
     Raises:
         DataError: the shape is another, an item does not exist, or a list holds an item of the user's history.
     """
-    lists = np.load(file, allow_pickle=False).astype(np.int32)
+    lists: IntArray = np.load(file, allow_pickle=False).astype(np.int32)
     if lists.shape != (holdout.count, top_k):
         raise DataError(f"{file.name} holds lists of shape {lists.shape}, wanted {(holdout.count, top_k)}")
     log = holdout.history

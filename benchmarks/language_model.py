@@ -113,21 +113,39 @@ class Bench:
     def _pretrain(self, row: Row) -> TrainedEncoder:
         config = PretrainingConfig.from_mapping({**self.data.domain.pretraining, **row.changes})
         texts = self.data.texts + render_behaviour(self.split.train, self.data.catalogue.titles.tolist())
-        folder, alignment = self.cache / "encoders" / row.name, Alignment(self._pairs(), self.data.texts)
-        options = {"alignment": alignment, "device": self.device, "threads": 1}
-        return pretrain(texts, self._folder(row.base), config, seed=self.seed, folder=folder, **options)
+        return pretrain(
+            texts,
+            self._folder(row.base),
+            config,
+            seed=self.seed,
+            folder=self.cache / "encoders" / row.name,
+            alignment=Alignment(self._pairs(FinetuningConfig()), self.data.texts),
+            device=self.device,
+            threads=1,
+        )
 
     def _finetune(self, row: Row) -> TrainedEncoder:
         config = FinetuningConfig.from_mapping({**self.data.domain.finetuning, **row.changes})
-        pairs = self._pairs(window=config.window, pairs_per_user=config.pairs_per_user)
-        folder, options = self.cache / "encoders" / row.name, {"device": self.device, "threads": 1}
         return finetune(
-            pairs, self.data.texts, self._folder(row.base), config, seed=self.seed, folder=folder, **options
+            self._pairs(config),
+            self.data.texts,
+            self._folder(row.base),
+            config,
+            seed=self.seed,
+            folder=self.cache / "encoders" / row.name,
+            device=self.device,
+            threads=1,
         )
 
-    def _pairs(self, **options: int) -> EngagementPairs:
-        has_text, rng = np.array([bool(text) for text in self.data.texts]), np.random.default_rng(self.seed)
-        return engagement_pairs(self.split.train, self.data.catalogue, rng, has_text=has_text, **options)
+    def _pairs(self, config: FinetuningConfig) -> EngagementPairs:
+        return engagement_pairs(
+            self.split.train,
+            self.data.catalogue,
+            np.random.default_rng(self.seed),
+            has_text=np.array([bool(text) for text in self.data.texts]),
+            window=config.window,
+            pairs_per_user=config.pairs_per_user,
+        )
 
     def judge(self, vectors: FloatArray, holdout_name: str) -> EvaluationResult:
         """Rank by the text path alone."""

@@ -142,7 +142,7 @@ def outcome(home: Path) -> dict[str, Any]:
         "files": files.astype(object).to_dict("records"),
         "is_conserved": bool((files["rows_in"] == parts).all()),
         "quarantine": rules.astype(object).to_dict("records"),
-        **{name: int(value) for name, value in counts.items()},
+        **{str(name): int(value) for name, value in counts.items()},
         "build_seconds": {asset: round(record.seconds, 1) for asset, record in records.items() if record},
     }
 

@@ -62,6 +62,7 @@ class FitMemory:
         self._process = psutil.Process()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._base = self._peak = 0
 
     def __enter__(self) -> "FitMemory":
         self._begin()

@@ -183,7 +183,7 @@ def thirds(values: list[float]) -> tuple[list[float], list[float]]:
 def size(settings: Settings) -> dict[str, int]:
     """How large the home is."""
     sql = ", ".join(f"(SELECT count(*) FROM marts.{name}) AS {name}" for name in ("users", "items", "interactions"))
-    return {name: int(count) for name, count in open_lake(settings).frame(f"SELECT {sql}").iloc[0].items()}
+    return {str(name): int(count) for name, count in open_lake(settings).frame(f"SELECT {sql}").iloc[0].items()}
 
 
 SCENARIOS = {"latency": latency, "throughput": throughput, "kills": kills}

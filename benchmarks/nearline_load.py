@@ -123,8 +123,7 @@ def send(
         pipeline = sender.pipeline(transaction=False)
         latest = max(latest, (due - sent) / rate - TICK_S)
         for number in range(sent + 1, due + 1):
-            fields = {"event": json.dumps(next(events))}
-            pipeline.xadd(stream, fields, id=f"{number}-1" if has_ids else "*")
+            pipeline.xadd(stream, {"event": json.dumps(next(events))}, id=f"{number}-1" if has_ids else "*")
         pipeline.execute()
         sent = due
         time.sleep(max(0.0, TICK_S - (time.monotonic() - begun) % TICK_S))

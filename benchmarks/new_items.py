@@ -13,6 +13,7 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def main() -> int:
     return 0 if facts["is_met"] else 1
 
 
-def trial(lake: Lake, landing: Path, number: int, model: dict[str, Any]) -> dict[str, Any]:
+def trial(lake: Lake, landing: Path, number: int, model: Mapping[Hashable, Any]) -> dict[str, Any]:
     """One new item and its withdrawal."""
     item = f"new-{number:03d}-{random.randrange(10**9):09d}"
     base = {"item_id": [item], "title": [model["title"]], "brand_or_author": [model["brand_or_author"]]}

@@ -135,7 +135,9 @@ def upsert(folder: Path, kind: str, users: int, items: int, count: int, nice: in
     os.nice(nice)
     # As the nearline worker opens it.
     lake, mirror = warmed(lake_in(folder)), mirror_in(folder, kind)
-    draws, written, filled = random.Random(1), [], []
+    draws = random.Random(1)
+    written: list[float] = []
+    filled: list[float] = []
     told.put("ready")
     while not stop.is_set():
         begin = draws.randrange(max(users - count, 1))

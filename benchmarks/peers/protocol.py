@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Fitted:
 
     lists: Callable[[str], np.ndarray]
     """Part to lists, (users, 20), best first, -1 behind the end; items of the history left out."""
-    settings: dict[str, object]
+    settings: Mapping[str, object]
     """All that was set, and what training did, such as the epochs it got to."""
 
 

@@ -1,6 +1,8 @@
 """implicit: ALS and ItemKNN, and its metrics."""
 
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,13 +13,28 @@ from protocol import TOP_K, Data, Fitted, main
 from scipy import sparse
 
 
+class Ranker(Protocol):
+    """What the models of the library have in common."""
+
+    def recommend(
+        self,
+        userid: np.ndarray,
+        user_items: sparse.csr_matrix,
+        N: int,
+        filter_already_liked_items: bool,
+        **options: object,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lists and scores."""
+        ...
+
+
 def matrix(steps: pd.DataFrame, data: Data) -> sparse.csr_matrix:
     """Users by items, ones."""
     ones = np.ones(len(steps), dtype=np.float32)
     return sparse.csr_matrix((ones, (steps["user"], steps["item"])), shape=(data.user_count, data.item_count))
 
 
-def recommender(model: object, data: Data, **options: object):
+def recommender(model: Ranker, data: Data, **options: object) -> Callable[[str], np.ndarray]:
     """Part to lists of a fitted model."""
 
     def lists(part: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
@@ -19,7 +20,7 @@ logging.disable(logging.INFO)
 warnings.filterwarnings("ignore")
 
 
-def fit(scorer: object, data: Data):
+def fit(scorer: object, data: Data) -> Callable[[str], np.ndarray]:
     """A pipeline over the scorer, trained; part to lists."""
     frame = data.train.rename(columns={"user": "user_id", "item": "item_id"})[["user_id", "item_id"]]
     pipeline = topn_pipeline(scorer, n=TOP_K)

@@ -2,10 +2,12 @@
 
 import time
 import warnings
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from protocol import TOP_K, Data, Fitted, main, top_lists
+from protocol import TOP_K, Data, Fit, Fitted, main, top_lists
 from rectools import Columns
 from rectools.dataset import Dataset, Interactions
 from rectools.metrics import MAP, MRR, NDCG, HitRate, Recall
@@ -19,14 +21,22 @@ LOSS = {"loss": "sampled_softmax", "n_negatives": 64, "lr": 0.001}
 MOST_EPOCHS = 60
 
 
+class Ranker(Protocol):
+    """What the models of the library have in common."""
+
+    def recommend(self, *, users: np.ndarray, dataset: Dataset, k: int, filter_viewed: bool) -> pd.DataFrame:
+        """A long table of ranked items."""
+        ...
+
+
 def to_frame(steps: pd.DataFrame) -> pd.DataFrame:
     """Interactions with the place in the history as their time."""
     moments = pd.Timestamp("2000-01-01") + pd.to_timedelta(steps["place"], unit="s")
     frame = steps.rename(columns={"user": Columns.User, "item": Columns.Item}).drop(columns="place")
-    return frame.assign(**{Columns.Weight: 1.0, Columns.Datetime: moments})
+    return frame.assign(**{Columns.Weight: 1.0}, **{Columns.Datetime: moments})
 
 
-def recommender(model: object, data: Data, trained: Dataset):
+def recommender(model: Ranker, data: Data, trained: Dataset) -> Callable[[str], np.ndarray]:
     """Part to lists of a model that was fitted on `trained`."""
     # Its matrices have the items of the training part, in that order; items that only a history holds have no row.
     items = data.train["item"].unique()
@@ -50,7 +60,7 @@ def ease(data: Data, seconds: float) -> Fitted:
     return Fitted(recommender(model, data, trained), {"regularization": 500.0})
 
 
-def transformer(kind: str):
+def transformer(kind: str) -> Fit:
     """SASRec or BERT4Rec with sampled softmax, ended by the clock."""
 
     def fit(data: Data, seconds: float) -> Fitted:
@@ -59,7 +69,7 @@ def transformer(kind: str):
 
         seed_everything(1)
 
-        class ProcessorLimit(Callback):
+        class ProcessorLimit(Callback):  # type: ignore[misc]  # types of the library are not read
             """Ends the training when the process has used its seconds, however busy the machine is with others."""
 
             def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:

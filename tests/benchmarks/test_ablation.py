@@ -1,5 +1,6 @@
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -7,13 +8,16 @@ import pytest
 from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
 
+if TYPE_CHECKING:
+    from landed_data import LandedData
+
 
 @pytest.fixture
-def ablation(data: object) -> ModuleType:
+def ablation() -> ModuleType:
     return importlib.import_module("ablation")
 
 
-def test_each_row_lacks_what_it_names(ablation: ModuleType, data: object) -> None:
+def test_each_row_lacks_what_it_names(ablation: ModuleType, data: "LandedData") -> None:
     good = np.repeat(np.eye(4, dtype=np.float32), 8, axis=0)
     bad = np.roll(np.eye(32, dtype=np.float32), 5, axis=0)
     config = RecommenderConfig(retrievers=("popularity", "content", "co_occurrence"))

@@ -1,25 +1,21 @@
-import importlib.util
+import importlib
 import json
-import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from models.recommender_config import RecommenderConfig
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+if TYPE_CHECKING:
+    from landed_data import LandedData
 
 
 @pytest.fixture
-def accuracy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    spec = importlib.util.spec_from_file_location("accuracy_benchmark", FOLDER / "accuracy.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+def accuracy() -> ModuleType:
+    return importlib.import_module("accuracy")
 
 
 def options(**changes: object) -> SimpleNamespace:
@@ -36,7 +32,7 @@ def options(**changes: object) -> SimpleNamespace:
     return SimpleNamespace(**{**values, **changes})
 
 
-def test_an_untrained_encoder_has_a_row_of_its_own(accuracy: ModuleType, data: object) -> None:
+def test_an_untrained_encoder_has_a_row_of_its_own(accuracy: ModuleType, data: "LandedData") -> None:
     vectors = np.repeat(np.eye(4, dtype=np.float32), 8, axis=0)
     config = RecommenderConfig(retrievers=("popularity", "content"))
     arguments = options(raw=True, also=[], unmasked=False)
@@ -46,7 +42,7 @@ def test_an_untrained_encoder_has_a_row_of_its_own(accuracy: ModuleType, data: o
 
 
 def test_planted_blocks_are_found_by_text_and_by_fusion(
-    accuracy: ModuleType, data: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    accuracy: ModuleType, data: "LandedData", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = data.split("leave-one-out")
     good = np.repeat(np.eye(4, dtype=np.float32), 8, axis=0)

@@ -1,10 +1,7 @@
 """The two cold-start benchmarks on data whose answers are planted."""
 
-import importlib.util
-import sys
+import importlib
 from argparse import Namespace
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -15,19 +12,7 @@ from models.catalogue import Catalogue
 from models.interactions import InteractionLog
 from models.splitting import leave_one_out
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 GROUPS, PER_GROUP, LENGTH = 4, 16, 13
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -49,10 +34,8 @@ def shop() -> tuple[Namespace, Catalogue]:
     return Namespace(domain=domain, catalogue=catalogue, log=log), catalogue
 
 
-def test_held_out_items_are_found_by_their_text(
-    shop: tuple[Namespace, Catalogue], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cold_items = load("cold_items", monkeypatch)
+def test_held_out_items_are_found_by_their_text(shop: tuple[Namespace, Catalogue]) -> None:
+    cold_items = importlib.import_module("cold_items")
     data, catalogue = shop
     split = leave_one_out(data.log)
     items, others = np.array([0, 16, 32, 48]), np.array([1, 17, 33, 49])
@@ -75,8 +58,8 @@ def test_held_out_items_are_found_by_their_text(
     assert facts["test"][0]["cold_recall"] == 0
 
 
-def test_one_known_event_tells_the_group(shop: tuple[Namespace, Catalogue], monkeypatch: pytest.MonkeyPatch) -> None:
-    cold_users = load("cold_users", monkeypatch)
+def test_one_known_event_tells_the_group(shop: tuple[Namespace, Catalogue]) -> None:
+    cold_users = importlib.import_module("cold_users")
     data = shop[0]
     rows = cold_users.curve(data, leave_one_out(data.log), ("popularity", "co_occurrence", "ease"), 80)
     assert [row["known"] for row in rows] == [0, 1, 2, 3, 5, 10]

@@ -15,12 +15,9 @@ from models.recommender_config import RecommenderConfig
 from models.reranking import RerankRules
 from models.splitting import Holdout, leave_one_out
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def costs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
+def costs() -> ModuleType:
     return importlib.import_module("model_costs")
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,15 @@ from models.errors import DataError
 from models.interactions import InteractionLog
 from models.splitting import Split, leave_one_out
 
+if TYPE_CHECKING:
+    from protocol import Data
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 ITEMS = 12
 
 
 @pytest.fixture
-def exchange(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
+def exchange() -> ModuleType:
     return importlib.import_module("exchange")
 
 
@@ -37,10 +40,12 @@ def split() -> Split:
     return leave_one_out(InteractionLog.from_frame(frame, [f"i{row:02d}" for row in range(ITEMS)]))
 
 
-def read(folder: Path) -> object:
+def read(folder: Path) -> "Data":
     sys.path.insert(0, str(FOLDER / "peers"))
     try:
-        return importlib.import_module("protocol").read(folder)
+        import protocol
+
+        return protocol.read(folder)
     finally:
         sys.path.pop(0)
 
@@ -58,7 +63,8 @@ def test_a_peer_reads_the_split_that_was_written(exchange: ModuleType, split: Sp
 
 def accepted(exchange: ModuleType, split: Split, folder: Path, lists: np.ndarray) -> np.ndarray:
     np.save(folder / "test.npy", lists)
-    return exchange.read_lists(folder / "test.npy", split.test, top_k=lists.shape[1])
+    found: np.ndarray = exchange.read_lists(folder / "test.npy", split.test, top_k=lists.shape[1])
+    return found
 
 
 def test_short_lists_of_unseen_items_are_accepted(exchange: ModuleType, split: Split, tmp_path: Path) -> None:

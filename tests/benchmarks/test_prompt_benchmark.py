@@ -2,16 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.catalogue import Catalogue
 
+if TYPE_CHECKING:
+    from landed_data import LandedData
+
 COLOURS = ("red", "blue", "green", "item")
 KINDS = ("lipstick", "polish", "shampoo", "hair", "nails", "lips", "for lips", "for hair")
 
 
-def test_a_model_that_was_never_trained_is_compared_with_the_proposed_order(data, tiny_encoder: Path) -> None:
+def test_a_model_that_was_never_trained_is_compared_with_the_proposed_order(
+    data: "LandedData", tiny_encoder: Path
+) -> None:
     import pandas as pd
     import prompt_scoring
 

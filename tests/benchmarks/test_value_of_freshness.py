@@ -1,9 +1,7 @@
 """The replay on a planted log: which events are known when, and lists that leave the known ones out."""
 
-import importlib.util
+import importlib
 import math
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -18,22 +16,14 @@ from models.recommender_config import RecommenderConfig
 from models.reranking import RerankRules
 from models.splitting import split_by_time
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 ITEMS = [f"i{row}" for row in range(8)]
 BEGIN = 1_000
 MOMENTS = {"a": [0, 500, 1_000, 1_030, 1_030, 5_000], "b": [1_100, 1_110], "c": [3]}
 
 
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    spec = importlib.util.spec_from_file_location("value_of_freshness_benchmark", FOLDER / "value_of_freshness.py")
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, loaded)
-    spec.loader.exec_module(loaded)
-    return loaded
+def module() -> ModuleType:
+    return importlib.import_module("value_of_freshness")
 
 
 @pytest.fixture
