@@ -12,7 +12,6 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --no-input --disable-pip-version-check \
 	--progress-bar off --prefer-binary $(PIP_ARGS)
-CODE := orchestration assets quality models
 
 export DO_NOT_TRACK := 1
 # Many processes start: without bytecode each of them would compile all that it imports.

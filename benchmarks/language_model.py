@@ -214,10 +214,12 @@ def measure(bench: Bench, rows: Sequence[Row], holdouts: Sequence[str]) -> dict[
 
 def why_skipped(data: LandedData, row: Row) -> str:
     """Why a row says nothing on this dataset; empty where it does."""
+    if not row.changes.get("event_type_weight"):
+        return ""
     types = [name for name, weight in data.domain.event_weights.items() if weight > 0]
-    if row.changes.get("event_type_weight") and len(types) < 2:
+    if len(types) < 2:
         return f"the domain has {len(types)} event type, and two are needed"
-    return ""
+    return "the split of this benchmark does not keep the types of events"
 
 
 def table(facts: dict[str, Any]) -> str:

@@ -8,14 +8,15 @@ from pathlib import Path
 import torch
 from protocol import read
 from pytorch_lightning import Callback, Trainer, seed_everything
+from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 from rectools.version import VERSION
-from run_rectools import to_dataset
+from run_rectools import to_frame
 
 WARM_UP_STEPS = 2
 
 
-class Stopwatch(Callback):
+class Stopwatch(Callback):  # type: ignore[misc]  # types of the library are not read
     """Wall and processor seconds of whole steps, the loading of the batch included; ends the training by the clock."""
 
     def __init__(self, seconds: float) -> None:
@@ -78,7 +79,7 @@ def main() -> None:
         )
 
     model = SASRecModel(**sizes, get_trainer_func=trainer)
-    model.fit(to_dataset(read(arguments.data).train))
+    model.fit(Dataset.construct(to_frame(read(arguments.data).train)))
     # The library trains with a copy of the trainer, callbacks included.
     stopwatch = next(one for one in model.fit_trainer.callbacks if isinstance(one, Stopwatch))
     wall, processor = stopwatch.wall[WARM_UP_STEPS:], stopwatch.processor[WARM_UP_STEPS:]

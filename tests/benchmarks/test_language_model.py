@@ -51,11 +51,20 @@ def test_vectors_that_know_the_blocks_are_better_than_those_that_do_not(
     assert facts["rows"]["masked_tokens"]["validation"]["against"]["raw"]["low"] > 0
 
 
-def test_one_event_type_is_skipped_with_a_reason(language_model: ModuleType) -> None:
-    domain = Domain(name="amazon-reviews", event_weights={"review": 1.0, "impression": 0.0})
-    data = language_model.LandedData(domain, None, [], None, times=None)
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        ({"review": 1.0, "impression": 0.0}, "the domain has 1 event type, and two are needed"),
+        ({"view": 1.0, "purchase": 2.0}, "the split of this benchmark does not keep the types of events"),
+    ],
+)
+def test_the_row_of_event_types_is_skipped_with_a_reason(
+    language_model: ModuleType, weights: dict[str, float], reason: str
+) -> None:
+    data = language_model.LandedData(Domain(name="amazon-reviews", event_weights=weights), None, [], None, times=None)
     row = next(row for row in language_model.ROWS if row.name == "event_type")
-    assert language_model.why_skipped(data, row) == "the domain has 1 event type, and two are needed"
+    assert language_model.why_skipped(data, row) == reason
+    assert language_model.why_skipped(data, language_model.ROWS[0]) == ""
 
 
 def test_each_row_builds_on_one_before_it(language_model: ModuleType) -> None:
