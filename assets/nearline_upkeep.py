@@ -24,7 +24,7 @@ from assets.pending_days import add_up
 from assets.source_positions import drop_old
 from models.schema import LIST_FRESHNESS, QUARANTINE_ROWS, RAW_EVENTS, TOP_K, Table
 
-EVERY = 8
+EVERY = 16
 """Batches after which their lists are put together."""
 FANOUT = 8
 """Rounds of one level that the next one puts together."""

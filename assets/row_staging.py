@@ -174,6 +174,8 @@ def _hashable(column: pa.Array) -> pa.Array:
 
 def _quarantined(rows: ParsedRows, numbers: IntArray, broken: IntArray, rules: Sequence[RowRule]) -> pa.Table:
     positions = np.flatnonzero(broken >= 0)
+    if not len(positions):
+        return QUARANTINED_SCHEMA.empty_table()
     names = [*LANDING_COLUMNS[rows.kind], ROW_ERROR]
     cells = [pa.Array.from_pandas(rows.text[name].iloc[positions], type=_STRING).to_pylist() for name in names]
     records = [

@@ -73,6 +73,8 @@ def parse_times(text: "pd.Series[Any]") -> "pd.Series[Any]":
     looks_iso = text.str.match(r"\d{4}-\d{2}-\d{2}(?:$|[T ])").fillna(False).astype(bool)
     trimmed = text.where(looks_iso).str.replace(r"(\.\d{6})\d+", r"\1", regex=True)
     from_text = pd.to_datetime(trimmed, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+    if looks_iso.all():
+        return from_text.astype("datetime64[us]")
     number = _to_numbers(text.where(~looks_iso))
     seconds = number.where(number < _MILLISECONDS_FROM, number / 1000)
     is_moment = number.between(_SECONDS_FROM, _LAST_MILLISECOND)
