@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 
 import duckdb
 
@@ -31,7 +32,7 @@ FANOUT = 8
 LEVELS = 3
 """From the second on, files of all other tables are put together as well; the last one forgets old snapshots."""
 
-_SHARES = (("", "4"), ("4", "8"), ("8", "c"), ("c", ""))
+_SHARES = tuple(pairwise(["", *"123456789abcdef", ""]))
 """First pseudonym of each share of the users, and that of the next; empty: there is none before, or after."""
 _EVERYBODY = ("", "")
 _SMALL_BYTES = 4 * 2**20

@@ -11,7 +11,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,24 +175,41 @@ def main() -> None:
             seed=data.domain.seed,
         )
         bench.cache.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "dataset": dataset_file(arguments, data, ""),
+            "seed": data.domain.seed,
+            "pretraining": asdict(PretrainingConfig.from_mapping(data.domain.pretraining)),
+            "finetuning": asdict(FinetuningConfig.from_mapping(data.domain.finetuning)),
+            "device": bench.device.description,
+        }
+        path = RESULTS / dataset_file(arguments, data)
+
+        def keep(facts: dict[str, Any]) -> None:
+            if not arguments.rows:
+                write_results(path, facts | settings, begun=begun)
+
         rows = [row for row in ROWS if not arguments.rows or row.name in arguments.rows]
-        facts = measure(bench, rows, ("validation", "test") if arguments.test else ("validation",))
-    facts |= {
-        "dataset": dataset_file(arguments, data, ""),
-        "seed": data.domain.seed,
-        "pretraining": asdict(PretrainingConfig.from_mapping(data.domain.pretraining)),
-        "finetuning": asdict(FinetuningConfig.from_mapping(data.domain.finetuning)),
-        "device": bench.device.description,
-    }
+        facts = measure(bench, rows, ("validation", "test") if arguments.test else ("validation",), keep=keep)
     print(table(facts))
-    path = RESULTS / dataset_file(arguments, data)
     if not arguments.rows:
-        write_results(path, facts, begun=begun)
         print(f"wrote {path}")
 
 
-def measure(bench: Bench, rows: Sequence[Row], holdouts: Sequence[str]) -> dict[str, Any]:
-    """Figures of every row on every holdout, and its paired differences to the rows it builds on."""
+def measure(
+    bench: Bench,
+    rows: Sequence[Row],
+    holdouts: Sequence[str],
+    *,
+    keep: Callable[[dict[str, Any]], None] = lambda facts: None,
+) -> dict[str, Any]:
+    """Figures of every row on every holdout, and its paired differences to the rows it builds on.
+
+    Args:
+        bench: Trains and judges.
+        rows: In an order in which each comes after those that it builds on.
+        holdouts: Names of the holdouts.
+        keep: Told of all rows so far after each: a run takes an hour, and what it has should not be lost with it.
+    """
     judged: dict[str, dict[str, EvaluationResult]] = {}
     lines: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -209,6 +226,7 @@ def measure(bench: Bench, rows: Sequence[Row], holdouts: Sequence[str]) -> dict[
             }
             lines[row.name][name] = {"users": result.users, **figures, "against": differences}
         print(table({"rows": {row.name: lines[row.name]}}).splitlines()[-1], flush=True)
+        keep({"rows": lines})
     return {"rows": lines}
 
 

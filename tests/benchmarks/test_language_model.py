@@ -47,7 +47,11 @@ def test_vectors_that_know_the_blocks_are_better_than_those_that_do_not(
         (tmp_path / f"{name}.json").write_text(json.dumps({}))
     split = data.split("leave-one-out")
     bench = language_model.Bench(data, split, tmp_path, choose_device("cpu"), "none", 7)
-    facts = language_model.measure(bench, language_model.ROWS[:2], ("validation",))
+    kept: list[list[str]] = []
+    facts = language_model.measure(
+        bench, language_model.ROWS[:2], ("validation",), keep=lambda facts: kept.append(list(facts["rows"]))
+    )
+    assert kept == [["raw"], ["raw", "masked_tokens"]]
     assert facts["rows"]["masked_tokens"]["validation"]["against"]["raw"]["low"] > 0
 
 
