@@ -145,10 +145,9 @@ class NearlineLane:
             touched = self._touched(staged, renewed, from_lake=from_lake)
             self._on_stage("loaded")
             as_of = max([self._watch.as_of, *(day + timedelta(days=1) for day in touched.events["event_day"])])
-            committed = list[datetime]()
             # All lists are read for it, and the first events have waited for a load: the next batch does it then.
             banned = self._watch.banned if delivery is None or self._watch.has_committed else frozenset[str]()
-            struck = list[str]()
+            committed, struck = list[datetime](), list[str]()
             oldest = oldest_kept(received_at, self._freshness_kept)
             source = delivery.source if delivery else "renewal"
             with ThreadPoolExecutor(1, thread_name_prefix="lists") as pool:
@@ -184,8 +183,7 @@ class NearlineLane:
         self._on_stage("committed")
         self._remember(touched, steps, written.snapshot, as_of)
         self._watch.struck(banned, struck)
-        if staged is not None and staged.delivery.kind == "items":
-            self._watch.take_items(sorted(set(staged.rows.accepted["item_id"].to_pylist())))
+        self._take_items(staged)
         self._on_stage("remembered")
         at = committed[-1] if committed else self._now()
         report = report_of(loaded, lists, source, written.value, written.snapshot, as_of, at)
@@ -210,8 +208,7 @@ class NearlineLane:
     def _touched(self, staged: StagedDelivery | None, renewed: tuple[str, ...], *, from_lake: bool) -> _Touched:
         events = events_of(staged)
         pairs = user_days(events)
-        self._watch.pass_over()
-        states, snapshot = self._watch.states, self._watch.snapshot
+        states, snapshot = self._watch.states, self._watch.pass_over()
         states.load(pairs, user_ids=renewed, snapshot=snapshot)
         known = set(states.events(pairs)["event_id"])
         if from_lake and len(events):
@@ -252,6 +249,10 @@ class NearlineLane:
             self._watch.states.put(done.step, done.pairs, done.events)
         self._watch.states.shrink()
         self._watch.written(snapshot, as_of)
+
+    def _take_items(self, staged: StagedDelivery | None) -> None:
+        if staged is not None and staged.delivery.kind == "items":
+            self._watch.take_items(sorted(set(staged.rows.accepted["item_id"].to_pylist())))
 
 
 @dataclass(frozen=True)

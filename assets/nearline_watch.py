@@ -146,8 +146,7 @@ class LakeWatch:
             self.leave(cut_lists(self._lake, self._domain.surface, self._domain.top_k))
             self._may_be_cut = False
         snapshot = self._lake.current_snapshot()
-        self.pass_over()
-        snapshot = max(snapshot, self.snapshot)
+        snapshot = max(snapshot, self.pass_over())
         if self._loaded is not None and snapshot == self.snapshot and self._behind_from is None:
             return self._loaded
         published = last_build(self._lake, TOP_K)
@@ -168,7 +167,6 @@ class LakeWatch:
         self._take_rules()
         self.snapshot = snapshot
         self.as_of = max(self.as_of, end_of_days(self._lake, snapshot))
-        assert self._loaded is not None
         self._shown.update(self._loaded.server, seconds(self.as_of))
         return self._loaded
 
@@ -241,13 +239,14 @@ class LakeWatch:
         """Our own upkeep was committed as `snapshot` and changed no row; told from any thread, before others write."""
         self._own_snapshots.append(snapshot)
 
-    def pass_over(self) -> None:
-        """What `made` has told since needs no look at the lake; to be called as a transaction of ours begins, too."""
+    def pass_over(self) -> int:
+        """What `made` has told needs no look at the lake, also as a transaction of ours begins; returns `snapshot`."""
         while self._own_snapshots:
             snapshot = self._own_snapshots.popleft()
             if self._loaded is not None and snapshot == self.snapshot + 1:
                 self.memory.pass_over(snapshot)
                 self.snapshot = snapshot
+        return self.snapshot
 
     def close(self) -> None:
         """Give up what is loaded beside the present server."""

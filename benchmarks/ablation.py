@@ -18,7 +18,7 @@ import numpy as np
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from encoder_vectors import Stages, add_encoder_arguments, train_stages
 from landed_data import LandedData
-from result_tables import table
+from result_tables import table, with_difference
 from run_facts import write_results
 
 from models.bootstrap import Comparison, compare_paired
@@ -158,10 +158,7 @@ def row(removed: str, values: dict[str, DoubleArray], everything: dict[str, Doub
 
 def cells(one: dict[str, Any]) -> list[str]:
     """A row of the table."""
-    by = one["difference"]
-    difference = (
-        "" if one["removed"] == "(nothing)" else f"{by['difference']:+.4f} [{by['low']:+.4f}, {by['high']:+.4f}]"
-    )
+    difference = "" if one["removed"] == "(nothing)" else with_difference(one["difference"])
     return [one["removed"], f"{one['recall@10']:.4f}", f"{one['ndcg@10']:.4f}", difference]
 
 

@@ -29,7 +29,7 @@ from models.encoder_config import FinetuningConfig, PretrainingConfig
 from models.encoder_finetuning import finetune
 from models.encoder_pretraining import Alignment, pretrain
 from models.encoder_training import TrainedEncoder
-from models.engagement_pairs import EngagementPairs, engagement_pairs
+from models.engagement_pairs import EngagementPairs
 from models.evaluation import EvaluationResult, compare, evaluate
 from models.holdout_ranking import rank_alone
 from models.interactions import BoolArray, InteractionLog
@@ -102,7 +102,7 @@ def train_all(
     settings = {**data.domain.finetuning, "replay_share": arguments.replay_share}
     config = replace(FinetuningConfig.from_mapping(settings), steps=arguments.steps)
     short, seed = replace(config, steps=arguments.continued_steps), data.domain.seed
-    all_pairs = pairs_of(data, days.log, config, seed)
+    all_pairs = data.pairs(days.log, config)
     is_new = days.log.event_ats[all_pairs.events] >= days.new_from
     old_log = days.log.select(days.log.event_ats < days.new_from)
     base = folder / "base"
@@ -119,7 +119,7 @@ def train_all(
         )
 
     ways: dict[str, Callable[[Path], TrainedEncoder]] = {
-        PARENT: lambda out: begun_with(pairs_of(data, old_log, config, seed), out),
+        PARENT: lambda out: begun_with(data.pairs(old_log, config), out),
         PLAIN: going_on(0.0),
         REPLAYED: going_on(arguments.replay_share),
         ANEW: lambda out: begun_with(all_pairs, out),
@@ -146,22 +146,9 @@ def pretrain_on(data: LandedData, log: InteractionLog, folder: Path, device: Dev
         config,
         seed=seed,
         folder=folder,
-        alignment=Alignment(pairs_of(data, log, FinetuningConfig(), seed), data.texts),
+        alignment=Alignment(data.pairs(log, FinetuningConfig()), data.texts),
         device=device,
         threads=1,
-    )
-
-
-def pairs_of(data: LandedData, log: InteractionLog, config: FinetuningConfig, seed: int) -> EngagementPairs:
-    """Pairs of a log, of items with a text."""
-    has_text = np.array([bool(text) for text in data.texts])
-    return engagement_pairs(
-        log,
-        data.catalogue,
-        np.random.default_rng(seed),
-        has_text=has_text,
-        window=config.window,
-        pairs_per_user=config.pairs_per_user,
     )
 
 

@@ -13,7 +13,7 @@ from models.behaviour_text import render_behaviour
 from models.encoder_config import FinetuningConfig, PretrainingConfig
 from models.encoder_finetuning import finetune
 from models.encoder_pretraining import Alignment, pretrain
-from models.engagement_pairs import EngagementPairs, engagement_pairs
+from models.engagement_pairs import EngagementPairs
 from models.interactions import FloatArray
 from models.language_model import TextEncoder
 from models.splitting import Split
@@ -60,31 +60,20 @@ def train_stages(data: LandedData, split: Split, arguments: argparse.Namespace, 
     """Item vectors of each stage of the encoder, trained on the training part of this split as the lineage does."""
     config = FinetuningConfig.from_mapping(data.domain.finetuning)
     name = f"{data.domain.name}.{arguments.protocol}.{arguments.tie_order}"
-    has_text = np.array([bool(text) for text in data.texts])
     base = scratch / "pretrained"
-
-    def pairs_of(chosen: FinetuningConfig) -> EngagementPairs:
-        return engagement_pairs(
-            split.train,
-            data.catalogue,
-            np.random.default_rng(data.domain.seed),
-            has_text=has_text,
-            window=chosen.window,
-            pairs_per_user=chosen.pairs_per_user,
-        )
 
     def encode(setting: str | Path) -> FloatArray:
         return TextEncoder.load(setting, max_tokens=config.max_tokens).encode(data.texts)
 
     def pretrained_encoder() -> Path:
         if not base.is_dir():
-            pretrain_encoder(data, split, pairs_of(FinetuningConfig()), arguments.encoder, base)
+            pretrain_encoder(data, split, data.pairs(split.train, FinetuningConfig()), arguments.encoder, base)
         return base
 
     def finetuned() -> FloatArray:
         start = arguments.encoder if arguments.without_pretraining else pretrained_encoder()
         folder = scratch / "finetuned"
-        finetune(pairs_of(config), data.texts, start, config, seed=data.domain.seed, folder=folder)
+        finetune(data.pairs(split.train, config), data.texts, start, config, seed=data.domain.seed, folder=folder)
         return encode(folder)
 
     raw = cached(arguments.cache, f"{data.domain.name}.raw", lambda: encode(arguments.encoder))

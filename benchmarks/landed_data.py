@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from assets.dbt_project import build_arguments, child_environment, dbt_command
@@ -16,6 +17,8 @@ from assets.lake import Lake
 from assets.landing_zone import LandingZone
 from assets.sources import amazon_reviews, movielens, online_retail
 from models.catalogue import Catalogue
+from models.encoder_config import FinetuningConfig
+from models.engagement_pairs import EngagementPairs, engagement_pairs
 from models.errors import ConfigurationError, LakeError
 from models.features import SplitTimes, in_order, split_times
 from models.interactions import InteractionLog, to_seconds
@@ -54,6 +57,17 @@ class LandedData:
             validation_from=int(validation_from),
             test_from=int(test_from),
             exclude_seen=self.domain.exclude_seen,
+        )
+
+    def pairs(self, log: InteractionLog, config: FinetuningConfig) -> EngagementPairs:
+        """Pairs of items with a text that a log tells are chosen after each other, drawn with the domain's seed."""
+        return engagement_pairs(
+            log,
+            self.catalogue,
+            np.random.default_rng(self.domain.seed),
+            has_text=np.array([bool(text) for text in self.texts]),
+            window=config.window,
+            pairs_per_user=config.pairs_per_user,
         )
 
 

@@ -20,21 +20,19 @@ import numpy as np
 import torch
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from landed_data import LandedData
+from result_tables import with_difference, with_interval
 from run_facts import write_results
+from text_path import rank_by_text
 
 from models.behaviour_text import render_behaviour
-from models.content import ContentRetriever
 from models.device import Device, choose_device
 from models.encoder_config import FinetuningConfig, PretrainingConfig
 from models.encoder_finetuning import finetune
 from models.encoder_pretraining import Alignment, pretrain
 from models.encoder_training import TrainedEncoder
-from models.engagement_pairs import EngagementPairs, engagement_pairs
 from models.evaluation import EvaluationResult, compare, evaluate
-from models.holdout_ranking import rank_alone
 from models.interactions import FloatArray
 from models.language_model import TextEncoder
-from models.recommender_config import RecommenderConfig
 from models.splitting import Split
 
 RESULTS = Path(__file__).parent / "results" / "language_model"
@@ -119,7 +117,7 @@ class Bench:
             config,
             seed=self.seed,
             folder=self.cache / "encoders" / row.name,
-            alignment=Alignment(self._pairs(FinetuningConfig()), self.data.texts),
+            alignment=Alignment(self.data.pairs(self.split.train, FinetuningConfig()), self.data.texts),
             device=self.device,
             threads=1,
         )
@@ -127,7 +125,7 @@ class Bench:
     def _finetune(self, row: Row) -> TrainedEncoder:
         config = FinetuningConfig.from_mapping({**self.data.domain.finetuning, **row.changes})
         return finetune(
-            self._pairs(config),
+            self.data.pairs(self.split.train, config),
             self.data.texts,
             self._folder(row.base),
             config,
@@ -137,26 +135,11 @@ class Bench:
             threads=1,
         )
 
-    def _pairs(self, config: FinetuningConfig) -> EngagementPairs:
-        return engagement_pairs(
-            self.split.train,
-            self.data.catalogue,
-            np.random.default_rng(self.seed),
-            has_text=np.array([bool(text) for text in self.data.texts]),
-            window=config.window,
-            pairs_per_user=config.pairs_per_user,
-        )
-
     def judge(self, vectors: FloatArray, holdout_name: str) -> EvaluationResult:
         """Rank by the text path alone."""
         holdout = getattr(self.split, holdout_name)
+        ranked = rank_by_text(self.data, self.split.train, holdout, vectors, top_k=10)
         catalogue = self.data.catalogue.with_embeddings(vectors)
-        config = RecommenderConfig.from_dict(
-            {"exclude_seen": self.data.domain.exclude_seen, **self.data.domain.recommender}
-        )
-        content = ContentRetriever(config.content)
-        content.fit(self.split.train, catalogue, seed=self.seed)
-        ranked = rank_alone(content, holdout, catalogue, top_k=10, exclude_seen=self.data.domain.exclude_seen)
         return evaluate(ranked, holdout, self.split.train, catalogue, ks=(10,), seed=0)
 
 
@@ -249,12 +232,9 @@ def table(facts: dict[str, Any]) -> str:
             continue
         for holdout in [key for key in ("validation", "test") if key in row]:
             ndcg = row[holdout]["ndcg@10"]
-            against = "; ".join(
-                f"{other} {one['difference']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]"
-                for other, one in row[holdout]["against"].items()
-            )
-            value = f"{ndcg['value']:.4f} [{ndcg['low']:.4f}, {ndcg['high']:.4f}]"
-            lines.append(f"| {name} | {row['training'].get('cpu_seconds', 0)} | {holdout} | {value} | {against} |")
+            against = "; ".join(f"{other} {with_difference(one)}" for other, one in row[holdout]["against"].items())
+            seconds = row["training"].get("cpu_seconds", 0)
+            lines.append(f"| {name} | {seconds} | {holdout} | {with_interval(ndcg)} | {against} |")
     return "\n".join(lines)
 
 

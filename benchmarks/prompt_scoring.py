@@ -20,17 +20,16 @@ from typing import Any
 import numpy as np
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from landed_data import LandedData
+from result_tables import with_difference, with_interval
 from run_facts import write_results
+from text_path import rank_by_text
 
 from models.behaviour_text import render_behaviour
-from models.content import ContentRetriever
 from models.encoder_config import PretrainingConfig
 from models.evaluation import EvaluationResult, compare, evaluate
-from models.holdout_ranking import rank_alone
-from models.interactions import FloatArray, IntArray
+from models.interactions import IntArray
 from models.language_model import TextEncoder
 from models.prompt_scoring import PromptConfig, PromptScorer
-from models.recommender_config import RecommenderConfig
 from models.splitting import Holdout, Split
 
 RESULTS = Path(__file__).parent / "results" / "prompt_scoring"
@@ -52,7 +51,7 @@ def main() -> None:
     split = data.split(arguments.protocol)
     holdout = split.test.sample(arguments.users, seed=data.domain.seed)
     vectors = TextEncoder.load(arguments.encoder).encode(data.texts)
-    proposed = propose(data, split, holdout, vectors, arguments.candidates)
+    proposed = rank_by_text(data, split.train, holdout, vectors, top_k=arguments.candidates)
     rows = rank(proposed, holdout, data, split, arguments.encoder)
     facts = measure(rows, holdout, data, split) | {
         "dataset": dataset_file(arguments, data, ""),
@@ -65,15 +64,6 @@ def main() -> None:
     path = RESULTS / dataset_file(arguments, data)
     write_results(path, facts, begun=begun)
     print(f"wrote {path}")
-
-
-def propose(data: LandedData, split: Split, holdout: Holdout, vectors: FloatArray, count: int) -> IntArray:
-    """The first items by text alone, shape (users, count)."""
-    config = RecommenderConfig.from_dict({"exclude_seen": data.domain.exclude_seen, **data.domain.recommender})
-    catalogue = data.catalogue.with_embeddings(vectors)
-    content = ContentRetriever(config.content)
-    content.fit(split.train, catalogue, seed=data.domain.seed)
-    return rank_alone(content, holdout, catalogue, top_k=count, exclude_seen=data.domain.exclude_seen)
 
 
 def rank(
@@ -127,13 +117,9 @@ def table(facts: dict[str, Any]) -> str:
     """One line per row, in Markdown."""
     lines = ["| Row | CPU s | Recall@10 | NDCG@10 | Against |", "| --- | ---: | ---: | --- | --- |"]
     for name, row in facts["rows"].items():
-        ndcg = row["ndcg@10"]
-        against = "; ".join(
-            f"{other} {one['difference']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]"
-            for other, one in row["against"].items()
-        )
-        value = f"{ndcg['value']:.4f} [{ndcg['low']:.4f}, {ndcg['high']:.4f}]"
-        lines.append(f"| {name} | {row['cpu_seconds']} | {row['recall@10']['value']:.4f} | {value} | {against} |")
+        against = "; ".join(f"{other} {with_difference(one)}" for other, one in row["against"].items())
+        recall, ndcg = row["recall@10"]["value"], with_interval(row["ndcg@10"])
+        lines.append(f"| {name} | {row['cpu_seconds']} | {recall:.4f} | {ndcg} | {against} |")
     return "\n".join(lines)
 
 

@@ -77,7 +77,7 @@ def peers_table(run: Mapping[str, Any]) -> str:
         [
             name,
             _short(facts["test"]["recall@10"]["value"]),
-            _with_interval(facts["test"]["ndcg@10"]),
+            with_interval(facts["test"]["ndcg@10"]),
             _short(facts["validation"]["ndcg@10"]["value"]),
             f"{facts['fit_processor_seconds']:.0f}",
         ]
@@ -102,6 +102,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequen
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
+def with_interval(interval: Mapping[str, float]) -> str:
+    """A value and its interval."""
+    return f"{_short(interval['value'])} [{_short(interval['low'])}, {_short(interval['high'])}]"
+
+
+def with_difference(comparison: Mapping[str, float]) -> str:
+    """A paired difference and its interval."""
+    return f"{comparison['difference']:+.4f} [{comparison['low']:+.4f}, {comparison['high']:+.4f}]"
+
+
 def replace_between(text: str, marker: str, content: str) -> str:
     """The text with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced.
 
@@ -119,15 +129,11 @@ def _cells(run: Mapping[str, Any], name: str) -> list[str]:
     if name not in run["models"]:
         return ["", ""]
     metrics = run["models"][name]["metrics"]
-    return [_short(metrics["recall@10"]["value"]), _with_interval(metrics["ndcg@10"])]
+    return [_short(metrics["recall@10"]["value"]), with_interval(metrics["ndcg@10"])]
 
 
 def _rank(models: Mapping[str, Any], name: str) -> float:
     return -float(models[name]["metrics"]["ndcg@10"]["value"]) if name in models else 0.0
-
-
-def _with_interval(interval: Mapping[str, float]) -> str:
-    return f"{_short(interval['value'])} [{_short(interval['low'])}, {_short(interval['high'])}]"
 
 
 def _short(value: float) -> str:

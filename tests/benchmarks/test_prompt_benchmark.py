@@ -20,6 +20,7 @@ def test_a_model_that_was_never_trained_is_compared_with_the_proposed_order(
 ) -> None:
     import pandas as pd
     import prompt_scoring
+    from text_path import rank_by_text
 
     ids = data.catalogue.item_ids.tolist()
     titles = [f"{COLOURS[row // 8]} {KINDS[row % 8]}" for row in range(len(ids))]
@@ -28,7 +29,7 @@ def test_a_model_that_was_never_trained_is_compared_with_the_proposed_order(
     split = landed.split("leave-one-out")
     holdout = split.test.sample(30, seed=1)
     vectors = np.repeat(np.eye(4, dtype=np.float32), 8, axis=0)
-    proposed = prompt_scoring.propose(landed, split, holdout, vectors, 4)
+    proposed = rank_by_text(landed, split.train, holdout, vectors, top_k=4)
     assert proposed.shape == (30, 4)
     rows = list(prompt_scoring.rank(proposed, holdout, landed, split, str(tiny_encoder)))
     held = prompt_scoring.holds_target(proposed, holdout)
