@@ -20,7 +20,7 @@ from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from exchange import read_lists, write_split
 from landed_data import LandedData
 from peer_environment import REQUIREMENTS, peer_python, run_peer
-from run_facts import command, machine
+from run_facts import write_results
 
 from models.evaluation import EvaluationResult, evaluate
 from models.interactions import IntArray
@@ -39,8 +39,9 @@ TOLERANCE = 1e-9
 
 
 def main() -> None:
-    """Run all peers, print the table and write the results."""
+    """Run all peers, print the table and write the results, after each row: a run takes half an hour."""
     arguments = parse()
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         data = load_dataset(arguments, Path(folder))
         split = data.split(arguments.protocol)
@@ -49,8 +50,20 @@ def main() -> None:
         write_split(split, data.catalogue.item_ids, exchange)
         models: dict[str, Any] = {}
         agreement: dict[str, Any] = {}
+        facts: dict[str, Any] = {
+            "dataset": arguments.name or data.domain.name,
+            "protocol": arguments.protocol,
+            "tie_order": arguments.tie_order,
+            "models": models,
+            "metric_agreement": agreement,
+        }
+
+        def keep() -> None:
+            if not arguments.peers and not arguments.models:
+                write_results(RESULTS / dataset_file(arguments, data), facts, begun=begun)
+
         kept: Path | None = None
-        for peer in arguments.peers:
+        for peer in arguments.peers or MODELS:
             python = peer_python(arguments.envs, peer)
             for model in arguments.models or MODELS[peer]:
                 out = Path(folder) / peer / model
@@ -59,18 +72,19 @@ def main() -> None:
                 models[f"{peer} {model}"] = judged(out, split, data)
                 say(row(f"{peer} {model}", models[f"{peer} {model}"]))
                 kept = kept or out / "test.npy"
+                keep()
             if kept is not None:
                 agreement[peer] = agree(python, peer, exchange, kept, split, Path(folder))
                 say(f"metrics of {peer} agree with ours: {', '.join(agreement[peer]['metrics'])}")
-    say(f"wrote {write(arguments, data, models, agreement)}")
+                keep()
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_dataset_arguments(parser, tie_order="p5_position")
-    parser.add_argument("--peers", nargs="*", choices=sorted(REQUIREMENTS), default=list(MODELS))
-    parser.add_argument("--models", nargs="*", help="only these models of the peers")
+    parser.add_argument("--peers", nargs="*", choices=sorted(REQUIREMENTS), help="only these; writes no results")
+    parser.add_argument("--models", nargs="*", help="only these models of the peers; writes no results")
     parser.add_argument("--envs", type=Path, required=True, help="folder of the peers' environments, made when absent")
     parser.add_argument("--seconds", type=float, default=300.0, help="processor time of one training, at most")
     return parser.parse_args()
@@ -123,25 +137,6 @@ def row(name: str, facts: dict[str, Any]) -> str:
         f"{facts[part][metric]['value']:.4f}" for part in ("validation", "test") for metric in ("recall@10", "ndcg@10")
     ]
     return f"| {name} | {' | '.join(cells)} | {facts['fit_processor_seconds']} s |"
-
-
-def write(arguments: argparse.Namespace, data: LandedData, models: dict[str, Any], agreement: dict[str, Any]) -> Path:
-    """Write the results, beside those of peers that were not run this time, and return the file."""
-    path = RESULTS / dataset_file(arguments, data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    facts = {
-        "dataset": arguments.name or data.domain.name,
-        "protocol": arguments.protocol,
-        "tie_order": arguments.tie_order,
-        "models": {**before.get("models", {}), **models},
-        "metric_agreement": {**before.get("metric_agreement", {}), **agreement},
-        "machine": machine(),
-        "command": command(),
-        "written": time.strftime("%Y-%m-%d", time.gmtime()),
-    }
-    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return path
 
 
 def say(text: str) -> None:
