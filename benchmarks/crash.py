@@ -10,7 +10,6 @@ files that no snapshot knows.
 """
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -22,7 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from run_facts import command, machine
+from run_facts import write_results
 
 from assets.lake import BOOKKEEPING
 from assets.sources.demo.config import DemoConfig
@@ -69,6 +68,7 @@ def main() -> int:
     parser.add_argument("--domain", default="", help="domain TOML with small budgets; default: the shop's")
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         calm = prepare(Path(folder) / "calm", options)
         seconds = refresh(calm)
@@ -81,14 +81,11 @@ def main() -> int:
             kills.append(kill(killed, moment, expected, versions))
             print(f"killed after {moment:.1f} s: {'clean' if kills[-1].is_clean else kills[-1]}", flush=True)
     facts = {
-        "machine": machine(),
-        "command": command(),
         "tables": len(expected),
         "seconds_undisturbed": round(seconds, 1),
         "kills": [asdict(one) for one in kills],
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_results(options.output, facts, begun=begun)
     return 0 if all(one.is_clean and one.was_running for one in kills) else 1
 
 

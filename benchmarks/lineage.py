@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from run_facts import command, machine, versions
+from run_facts import write_results
 
 from assets.builds import last_build
 from orchestration.home import open_lake
@@ -62,6 +62,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="keep the home folder here instead of a temporary one")
     parser.add_argument("options", nargs="*", help="options of `freshet load SOURCE`, after --")
     arguments = parser.parse_args()
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         home = arguments.home or Path(scratch)
         steps = [
@@ -70,19 +71,14 @@ def main() -> int:
         ]
         facts = {
             "source": arguments.source,
-            "command": command(),
-            "machine": machine(),
-            "versions": versions(),
             "steps": steps,
-            "seconds": round(sum(one["seconds"] for one in steps), 1),
-            "peak_memory_gib": max(one["peak_memory_gib"] for one in steps),
+            "lineage_seconds": round(sum(one["seconds"] for one in steps), 1),
+            "lineage_peak_memory_gib": max(one["peak_memory_gib"] for one in steps),
             **outcome(home),
             "temporal_evaluation": evaluation(home),
         }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(facts, indent=1, sort_keys=True, default=str)
-    (RESULTS / f"{arguments.source}.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write_results(RESULTS / f"{arguments.source}.json", facts, begun=begun)
+    print(json.dumps(facts, indent=1, sort_keys=True))
     return 0 if facts["is_conserved"] and facts["users"] == facts["users_with_lists"] else 1
 
 
