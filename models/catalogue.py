@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import DataError
-from models.interactions import BoolArray, FloatArray, LongArray, ObjectArray
+from models.interactions import BoolArray, FloatArray, IntArray, LongArray, ObjectArray
 
 ALWAYS = np.iinfo(np.int64).max
 """Stands for "never ends" in `available_until`; its negative stands for "always has been" in `available_from`."""
@@ -34,6 +34,16 @@ class Catalogue:
     def rows(self) -> "pd.Index[Any]":
         """Finds the rows of item ids."""
         return pd.Index(self.item_ids)
+
+    @cached_property
+    def category_codes(self) -> IntArray:
+        """Number of each item's category, -1 where unknown, shape (items,)."""
+        return _codes(self.categories)
+
+    @cached_property
+    def brand_codes(self) -> IntArray:
+        """Number of each item's brand or author, -1 where unknown, shape (items,)."""
+        return _codes(self.brands)
 
     @classmethod
     def from_frame(cls, items: pd.DataFrame, embeddings: FloatArray | None = None) -> "Catalogue":
@@ -101,6 +111,11 @@ class Catalogue:
         if len(embeddings) != self.count:
             raise DataError(f"{len(embeddings)} embeddings for {self.count} items")
         return replace(self, embeddings=embeddings)
+
+
+def _codes(values: ObjectArray) -> IntArray:
+    codes = pd.factorize(values)[0].astype(np.int32)
+    return np.where(values == "", np.int32(-1), codes)
 
 
 def _text(items: pd.DataFrame, column: str) -> ObjectArray:

@@ -1,5 +1,7 @@
 """Which candidates stand in the lists, and where: best first, within the rules, with variety and exploration on top."""
 
+from functools import cached_property
+
 import numpy as np
 
 from models.diversification import POOL, Pool, reorder
@@ -43,7 +45,10 @@ class ListChooser:
         self._is_special = is_special
         self._facts = facts
         self._top_k, self._as_of = top_k, as_of
-        self._builder = ListBuilder(resolved, is_cold, top_k=top_k)
+
+    @cached_property
+    def _builder(self) -> ListBuilder:
+        return ListBuilder(self._resolved, self._is_cold, top_k=self._top_k)
 
     def choose(self, scored: Scored, user_ids: ObjectArray | None) -> tuple[IntArray, IntArray, FloatArray]:
         """Columns of the chosen candidates, their kinds and propensities, shape (users, top_k).

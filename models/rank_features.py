@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from models.catalogue import ALWAYS, Catalogue
 from models.fusion import ScoredCandidates
-from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, LongArray, ObjectArray
+from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray, LongArray
 
 RECENT = 3
 """Latest history items that candidates are compared with."""
@@ -62,8 +61,8 @@ class ItemFacts:
             available_from=catalogue.available_from,
             is_cold=item_counts == 0,
             log_prices=np.log(np.where(prices > 0, prices, np.nan)).astype(np.float32),
-            categories=_codes(catalogue.categories),
-            brands=_codes(catalogue.brands),
+            categories=catalogue.category_codes,
+            brands=catalogue.brand_codes,
             vectors=vectors,
         )
 
@@ -147,8 +146,3 @@ def _shared(recent: IntArray, rows: IntArray, codes: IntArray) -> FloatArray:
     counts = np.maximum((recent != PADDING).sum(axis=1), 1)
     equal = sum((own == theirs[:, place, None]).astype(np.float32) for place in range(recent.shape[1]))
     return np.where(own < 0, np.nan, equal / counts[:, None]).astype(np.float32)
-
-
-def _codes(values: ObjectArray) -> IntArray:
-    codes = pd.factorize(values)[0].astype(np.int32)
-    return np.where(values == "", np.int32(-1), codes)

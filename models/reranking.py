@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from models import diversification, exploration
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError
-from models.interactions import BoolArray, FloatArray, IntArray, ObjectArray
+from models.interactions import BoolArray, FloatArray, IntArray
 from models.item_rules import ItemRule as ItemRule
 from models.item_rules import item_rules_from_frame as item_rules_from_frame
 
@@ -111,14 +110,15 @@ def resolve_rules(rules: RerankRules, catalogue: Catalogue, *, as_of: int) -> Re
     pins = [(int(rule.amount) - 1, rule.rule_id, items) for rule, items in valid if rule.action == "pin"]
     named = [items for rule, items in valid if rule.field == "item_id" and rule.action != "block"]
     is_named = np.logical_or.reduce(named) if named else np.zeros(catalogue.count, dtype=bool)
+    uncapped = np.full(catalogue.count, UNCAPPED, dtype=np.int32)
     return ResolvedRules(
         rules=rules,
         allowed=allowed,
         boost=boost,
         pins=tuple(sorted(pins, key=lambda pin: pin[:2])),
         extra_rows=np.flatnonzero(is_named & allowed).astype(np.int32),
-        categories=_codes(catalogue.categories, is_capped=rules.max_per_category > 0),
-        brands=_codes(catalogue.brands, is_capped=rules.max_per_brand > 0),
+        categories=catalogue.category_codes if rules.max_per_category else uncapped,
+        brands=catalogue.brand_codes if rules.max_per_brand else uncapped,
     )
 
 
@@ -251,10 +251,3 @@ class _State:
             if code != UNCAPPED and counts.get(code, 0) >= cap:
                 return False
         return True
-
-
-def _codes(values: ObjectArray, *, is_capped: bool) -> IntArray:
-    if not is_capped:
-        return np.full(len(values), UNCAPPED, dtype=np.int32)
-    codes = pd.factorize(values)[0].astype(np.int32)
-    return np.where(values == "", np.int32(UNCAPPED), codes)

@@ -31,15 +31,18 @@ class SequenceEncoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.blocks))
 
-    def forward(self, inputs: Tensor, gaps: Tensor | None = None) -> Tensor:
-        """User states after each place.
+    def forward(self, inputs: Tensor, gaps: Tensor | None = None, places: Tensor | None = None) -> Tensor:
+        """User states after each place, or after one place of each row.
 
         Args:
             inputs: Item vectors, (batch, length, d), histories at the left and any padding at the right.
             gaps: Bucket of the time since the place before, (batch, length); read where the configuration says so.
+            places: The place of each row after which the state is wanted, (batch,); the last block then works for
+                these alone. None: all places.
 
         Returns:
-            (batch, length, d); the state at a place depends on that place and earlier ones only.
+            (batch, length, d), of length 1 where `places` are given; the state at a place depends on that place and
+            earlier ones only.
         """
         states = inputs
         if self.config.positions == "absolute":
@@ -47,8 +50,8 @@ class SequenceEncoder(nn.Module):
         if self.gaps is not None and gaps is not None:
             states = states + self.gaps(gaps)
         states = self.dropout(self.input_norm(states))
-        for layer in self.layers:
-            states = layer(states)
+        for number, layer in enumerate(self.layers, start=1):
+            states = layer(states, places if number == len(self.layers) else None)
         states = self.output_norm(states)
         if self.config.logits == "cosine":
             states = functional.normalize(states, dim=-1) / self.config.temperature

@@ -81,9 +81,8 @@ def _encode(
 ) -> FloatArray:
     rows, gaps = (torch.from_numpy(part).long().clamp(min=0).to(device.target) for part in block)
     with device.autocast():
-        states = encoder(vectors[rows], gaps)
-    places = torch.from_numpy(last).to(device.target)
-    return np.asarray(states[torch.arange(len(rows), device=device.target), places].float().cpu().numpy())
+        states = encoder(vectors[rows], gaps, torch.from_numpy(last).to(device.target))
+    return np.asarray(states[:, 0].float().cpu().numpy())
 
 
 def _packed(histories: Histories, is_usable: np.ndarray, max_length: int) -> tuple[IntArray, IntArray, LongArray]:

@@ -39,6 +39,18 @@ def test_padding_on_the_right_does_not_matter() -> None:
         torch.testing.assert_close(encoder(inputs), padded[:, :5], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_state_of_one_place_alone_is_that_among_all(blocks: int, norm: str, share: float) -> None:
+    encoder = make_encoder(replace(SMALL, blocks=blocks, norm=norm, frequency_share=share))
+    inputs, places = torch.randn(4, 9, 8), torch.tensor([0, 8, 3, 5])
+    with torch.no_grad():
+        alone, among = encoder(inputs, places=places), encoder(inputs)
+    assert alone.shape == (4, 1, 8)
+    torch.testing.assert_close(alone[:, 0], among[torch.arange(4), places], rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("cutoff", [1, 2, 5, 9])
 def test_filter_equals_the_fourier_transform_at_the_last_place(cutoff: int) -> None:
     window, history = 12, torch.randn(7, dtype=torch.float64)
