@@ -15,14 +15,18 @@ from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntAr
 from models.lending import Lending
 from models.retriever import Retriever, VectorRetriever
 from models.score_view import ScoreView
+from models.seen_items import SeenItems, first_unseen
 from models.silent_view import SilentView
+from models.sparse_scores import best_entries
 from models.top_rows import top_rows
 from models.vector_index import ItemIndex
 
 DENSE_ITEMS = 65_536
-"""Up to so many items, scores of a vector retriever come from one matrix product; above, only at the candidates."""
+"""Up to so many items, scores of all of them are made; above, those of a vector retriever only at the candidates, and
+those of a sparse one only where they are not 0."""
 _USERS_AT_ONCE = 16
 """Users whose proposals are looked for at once: their scores stay in the cache of a core."""
+_NOTHING: tuple[LongArray, LongArray] = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 _KNOW_TEXT = (CONTENT, "two_tower")
 """Retrievers to whom a new item is an item like any other; in all others it borrows."""
 
@@ -124,7 +128,8 @@ class CandidateGenerator:
                 cold = request.cold_rows if name in self._text_aware else request.cold_rows[:0]
                 views[name] = SilentView(retriever, histories, cold, len(request.allowed))
             else:
-                views[name] = ScoreView(retriever, histories, self._exact_items(name))
+                is_large = len(request.allowed) > DENSE_ITEMS
+                views[name] = ScoreView(retriever, histories, self._exact_items(name), is_large=is_large)
         return views
 
     def _union(
@@ -132,7 +137,7 @@ class CandidateGenerator:
     ) -> IntArray:
         """All that is proposed, shape (users, candidates)."""
         has_history = histories.lengths > 0
-        seen = _Seen(histories, len(request.allowed)) if request.exclude_seen else None
+        seen = SeenItems(histories, len(request.allowed)) if request.exclude_seen else None
         proposals = [
             self._propose(name, view, request, seen, has_history)
             for name, view in views.items()
@@ -171,7 +176,7 @@ class CandidateGenerator:
         name: str,
         view: ScoreView,
         request: CandidateRequest,
-        seen: "_Seen | None",
+        seen: SeenItems | None,
         has_history: BoolArray,
     ) -> IntArray:
         """Item rows, shape (users, count), padded."""
@@ -187,7 +192,7 @@ class CandidateGenerator:
                 name, view.vectors[0], request.count + more, allowed=None if allowed.all() else allowed
             )
             rows = np.where(found >= 0, labels[np.maximum(found, 0)], PADDING)
-            return _masked(_first_unseen(rows, seen, request.count), has_history)
+            return _masked(first_unseen(rows, seen, request.count), has_history)
         return self._best_of_all(view, request.count, request.allowed, seen, has_history)
 
     def _best_of_all(
@@ -195,17 +200,19 @@ class CandidateGenerator:
         view: ScoreView,
         count: int,
         allowed: BoolArray,
-        seen: "_Seen | None",
+        seen: SeenItems | None,
         has_history: BoolArray,
     ) -> IntArray:
         """The best rows by dense scores, shape (users, count); without vectors, a score of 0 proposes nothing."""
         if view.shared is not None:
             return _best_of_shared(view.shared, count, allowed, seen)
+        if view.sparse is not None:
+            return _masked(best_entries(view.sparse, count, allowed, seen), has_history)
         scores = view.dense()
         rows = np.empty((len(scores), min(count, scores.shape[1])), dtype=np.int32)
         for begin in range(0, len(scores), _USERS_AT_ONCE):
             some = slice(begin, begin + _USERS_AT_ONCE)
-            own, users, items = scores[some], *_of_block(seen, begin)
+            own, (users, items) = scores[some], _NOTHING if seen is None else seen.of_block(begin, some.stop)
             if view.vectors and allowed.all():
                 # Masked in place and put back: a copy would cost more than all that is done with it.
                 kept = own[users, items]
@@ -231,23 +238,8 @@ class CandidateGenerator:
         return found
 
 
-class _Seen:
-    """Items of the users' own histories."""
-
-    def __init__(self, histories: Histories, item_count: int) -> None:
-        self.users, places = np.nonzero(histories.items != PADDING)
-        self.items = histories.items[self.users, places].astype(np.int64)
-        self.mask = histories.seen(item_count)
-        """Shape (users, items)."""
-
-    @property
-    def most(self) -> int:
-        """Most different items that one of the users has seen."""
-        return int(self.mask.sum(axis=1).max(initial=0))
-
-
 def _best_of_shared(
-    shared: tuple[IntArray, FloatArray], count: int, allowed: BoolArray, seen: _Seen | None
+    shared: tuple[IntArray, FloatArray], count: int, allowed: BoolArray, seen: SeenItems | None
 ) -> IntArray:
     """The best rows of each user where users share their scores, shape (users, count); a score of 0 proposes nothing.
 
@@ -256,33 +248,14 @@ def _best_of_shared(
     row_of_user, scores = shared
     more = 0 if seen is None else seen.most
     orders = top_rows(np.where(allowed & (scores != 0), scores, np.float32(-np.inf)), count + more)
-    return _first_unseen(orders[row_of_user], seen, min(count, scores.shape[1]))
-
-
-def _of_block(seen: "_Seen | None", begin: int) -> tuple[LongArray, LongArray]:
-    """Users, counted from `begin`, and items that those of one block have seen."""
-    if seen is None:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    first, last = np.searchsorted(seen.users, [begin, begin + _USERS_AT_ONCE])
-    return seen.users[first:last] - begin, seen.items[first:last]
+    return first_unseen(orders[row_of_user], seen, min(count, scores.shape[1]))
 
 
 def _masked(rows: IntArray, is_kept: BoolArray) -> IntArray:
     return np.where(is_kept[:, None], rows, np.int32(PADDING))
 
 
-def _first_unseen(rows: IntArray, seen: _Seen | None, count: int) -> IntArray:
-    """The first `count` rows that the user has not seen, in order."""
-    if seen is None:
-        return rows[:, :count].astype(np.int32)
-    is_kept = (rows != PADDING) & ~np.take_along_axis(seen.mask, np.maximum(rows, 0), axis=1)
-    order = np.argsort(~is_kept, axis=1, kind="stable")[:, :count]
-    return np.where(
-        np.take_along_axis(is_kept, order, axis=1), np.take_along_axis(rows, order, axis=1), PADDING
-    ).astype(np.int32)
-
-
-def _union(proposals: IntArray, allowed: BoolArray, seen: _Seen | None) -> IntArray:
+def _union(proposals: IntArray, allowed: BoolArray, seen: SeenItems | None) -> IntArray:
     """Distinct allowed unseen items of each user, ascending, padded on the right."""
     rows = np.sort(proposals, axis=1)
     safe = np.maximum(rows, 0)

@@ -71,6 +71,10 @@ class ItemItemRetriever(Generic[ConfigT]):
 
     def score(self, histories: Histories) -> FloatArray:
         """Recency-weighted sum of the weights of the history."""
+        return np.asarray(self.sparse_scores(histories).toarray(), dtype=np.float32)
+
+    def sparse_scores(self, histories: Histories) -> sparse.csr_matrix:
+        """The scores of `score` without its zeros, shape (users, items)."""
         weights = self.weights()
         config = self.config
         history = history_matrix(
@@ -80,7 +84,7 @@ class ItemItemRetriever(Generic[ConfigT]):
             length=config.history_length,
             ties=self._ties,
         )
-        return np.asarray((history @ weights).toarray(), dtype=np.float32)
+        return sparse.csr_matrix(history @ weights, dtype=np.float32)
 
     def similarity(self, history: IntArray, items: IntArray) -> FloatArray:
         """Weight of pairs of items, 0 where none is kept."""

@@ -76,6 +76,15 @@ class VectorRetriever(Retriever, Protocol):
 
 
 @runtime_checkable
+class SparseRetriever(Retriever, Protocol):
+    """A retriever whose scores are 0 but for the items that a history calls for."""
+
+    def sparse_scores(self, histories: Histories) -> sparse.csr_matrix:
+        """The scores of `score` without its zeros, shape (users, items)."""
+        ...
+
+
+@runtime_checkable
 class SimilarityRetriever(Retriever, Protocol):
     """A retriever that is no vector model but can say how strongly one item of a history calls for another."""
 

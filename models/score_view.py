@@ -1,18 +1,22 @@
 """What one retriever says of one batch of users, worked out when it is first asked for."""
 
 import numpy as np
+from scipy import sparse
 
 from models.exact_products import ExactItems, exact_products, exact_products_at
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
 from models.popularity import PopularityRetriever
-from models.retriever import Retriever, VectorRetriever
+from models.retriever import Retriever, SparseRetriever, VectorRetriever
+from models.sparse_scores import entries_at
 from models.top_rows import top_rows
 
 
 class ScoreView:
     """What one retriever says of one batch; the dense scores of vectors are made when first needed."""
 
-    def __init__(self, retriever: Retriever, histories: Histories, exact: ExactItems | None) -> None:
+    def __init__(
+        self, retriever: Retriever, histories: Histories, exact: ExactItems | None, *, is_large: bool = False
+    ) -> None:
         self._retriever = retriever
         self._histories = histories
         self._exact = exact
@@ -22,6 +26,11 @@ class ScoreView:
         """Where many users have the same scores: the row of each user, shape (users,), and the rows."""
         if isinstance(retriever, PopularityRetriever):
             self.shared = (retriever.segment_rows(histories.segments), retriever.table()[1])
+        self.sparse: sparse.csr_matrix | None = None
+        """Of a large catalogue: scores that are 0 but for a few items, columns ascending in each row."""
+        if is_large and isinstance(retriever, SparseRetriever):
+            self.sparse = retriever.sparse_scores(histories)
+            self.sparse.sort_indices()
         if isinstance(retriever, VectorRetriever):
             self.vectors = (retriever.user_vectors(histories), retriever.item_vectors())
 
@@ -49,6 +58,8 @@ class ScoreView:
         """Scores at item rows, shape (users, candidates)."""
         if self.vectors and not self.is_dense:
             return exact_products_at(*self.vectors, rows)
+        if self.sparse is not None:
+            return entries_at(self.sparse, rows)
         if self.shared is not None:
             return self.shared[1][self.shared[0][:, None], rows]
         return np.take_along_axis(self.dense(), rows, axis=1)
@@ -57,6 +68,8 @@ class ScoreView:
         """The best rows among the given ones, shape (users, count)."""
         if self.vectors and not self.is_dense:
             scores = exact_products(self.vectors[0], self.vectors[1][among])
+        elif self.sparse is not None:
+            scores = entries_at(self.sparse, np.broadcast_to(among, (self.sparse.shape[0], len(among))))
         else:
             scores = self.dense()[:, among]
         places = top_rows(scores, count)

@@ -1,0 +1,52 @@
+"""Scores that are 0 but for a few items, read without a column for every item of a large catalogue."""
+
+import numpy as np
+from scipy import sparse
+
+from models.interactions import PADDING, BoolArray, FloatArray, IntArray
+from models.seen_items import SeenItems
+from models.top_rows import top_rows
+
+
+def best_entries(scores: sparse.csr_matrix, count: int, allowed: BoolArray, seen: SeenItems | None) -> IntArray:
+    """The best item rows of each user; a score of 0 proposes nothing, and ties go to the lower item row.
+
+    Args:
+        scores: Shape (users, items), columns ascending in each row.
+        count: How many.
+        allowed: Items that may be proposed, shape (items,).
+        seen: Items that are passed over; None: none.
+
+    Returns:
+        Shape (users, up to count), padded at the end.
+    """
+    lengths = np.diff(scores.indptr)
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    places = np.arange(len(users)) - np.repeat(scores.indptr[:-1], lengths)
+    is_candidate = allowed[scores.indices] & (scores.data != 0)
+    if seen is not None:
+        is_candidate &= ~seen.mask[users, scores.indices]
+    shape = (len(lengths), int(lengths.max(initial=0)))
+    values, items = np.full(shape, -np.inf, dtype=np.float32), np.full(shape, PADDING, dtype=np.int32)
+    values[users, places] = np.where(is_candidate, scores.data, np.float32(-np.inf))
+    items[users, places] = scores.indices
+    best = top_rows(values, count)
+    if not best.shape[1]:
+        return best
+    return np.where(best != PADDING, np.take_along_axis(items, np.maximum(best, 0), axis=1), PADDING).astype(np.int32)
+
+
+def entries_at(scores: sparse.csr_matrix, rows: IntArray) -> FloatArray:
+    """Scores at item rows, shape (users, candidates).
+
+    Args:
+        scores: Shape (users, items), columns ascending in each row.
+        rows: Shape (users, candidates).
+    """
+    users, items = scores.shape
+    if not scores.nnz:
+        return np.zeros(rows.shape, dtype=np.float32)
+    keys = np.repeat(np.arange(users), np.diff(scores.indptr)) * items + scores.indices
+    wanted = np.arange(users)[:, None] * items + rows
+    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[places] == wanted, scores.data[places], np.float32(0)).astype(np.float32)
