@@ -10,6 +10,7 @@ import numpy as np
 from models.fusion import ScoredCandidates, fit_weights
 from models.fusion_config import FusionConfig
 from models.interactions import FloatArray
+from models.lean_fusion import without_idle
 from models.splitting import Targets
 
 FEWEST_RESAMPLES = 5
@@ -21,6 +22,7 @@ def robust_weights(candidates: ScoredCandidates, targets: Targets, config: Fusio
 
     Fitted once, or where there are so few users that at least `FEWEST_RESAMPLES` bootstrap samples of them hold no more
     users than `max_users`, the mean over at most `resamples` such samples: the work never grows beyond that budget.
+    Retrievers that add less than `least_gain` on all these users get none (`models/lean_fusion.py`).
 
     Args:
         candidates: What all retrievers say to the users.
@@ -28,6 +30,13 @@ def robust_weights(candidates: ScoredCandidates, targets: Targets, config: Fusio
         config: Search, budget and number of samples.
         seed: Of the search and of the samples.
     """
+    weights = _fitted(candidates, targets, config, seed=seed)
+    if not config.least_gain or not targets.count:
+        return weights
+    return without_idle(weights, candidates, targets, least_gain=config.least_gain, k=config.k)
+
+
+def _fitted(candidates: ScoredCandidates, targets: Targets, config: FusionConfig, *, seed: int) -> FloatArray:
     samples = min(config.resamples, config.max_users // max(targets.count, 1))
     if not targets.count or samples < FEWEST_RESAMPLES:
         return fit_weights(candidates, targets, config, seed=seed)[0]

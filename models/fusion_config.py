@@ -25,6 +25,9 @@ class FusionConfig:
     """Validation users that are sampled."""
     resamples: int = 20
     """weighted: with few users, weights are the mean over so many bootstrap samples of them (`models/bagging.py`)."""
+    least_gain: float = 0.0
+    """weighted: a retriever that adds less NDCG to the others on the validation users gets no weight; 0: each keeps the
+    weight that was found for it."""
     folds: int = 3
     """auto: parts of the validation users, each judged by methods fitted on the others."""
     rrf_constant: float = 60.0
@@ -50,6 +53,8 @@ class FusionConfig:
         for name in ("k", "evaluations", "max_users", "narrow", "trees", "min_leaf", "resamples"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"fusion.{name} must be at least 1, not {getattr(self, name)}")
+        if self.least_gain < 0:
+            raise ConfigurationError(f"fusion.least_gain must not be negative, not {self.least_gain}")
         if self.folds < 2 or self.leaves < 2:
             raise ConfigurationError("fusion.folds and fusion.leaves must be at least 2")
         if self.rrf_constant < 0 or self.regularization < 0 or self.learning_rate <= 0:

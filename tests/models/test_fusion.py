@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from models.bagging import robust_weights
 from models.errors import ConfigurationError
 from models.fusion import ScoredCandidates, fit_weights, mean_ndcg, normalise, target_places
 from models.fusion_config import FusionConfig
+from models.lean_fusion import without_idle
 from models.splitting import Targets
 
 EVERY = np.ones((1, 4), dtype=bool)
@@ -75,6 +77,17 @@ def test_weights_find_the_retrievers_that_know(two_halves: tuple[ScoredCandidate
     assert ndcg > 0.95
 
 
+def test_a_retriever_that_adds_too_little_gets_no_weight(two_halves: tuple[ScoredCandidates, Targets]) -> None:
+    candidates, wanted = two_halves
+    weights = np.array([0.45, 0.45, 0.1], dtype=np.float32)
+    np.testing.assert_allclose(
+        without_idle(weights, candidates, wanted, least_gain=0.01, k=1), [0.5, 0.5, 0.0], atol=1e-6
+    )
+    assert np.count_nonzero(without_idle(weights, candidates, wanted, least_gain=1.0, k=1)) == 1
+    asked, free = (robust_weights(*two_halves, FusionConfig(least_gain=gain), seed=0) for gain in (0.01, 0.0))
+    assert free[2] > asked[2] == 0
+
+
 def test_fused_is_never_worse_than_the_best_alone(two_halves: tuple[ScoredCandidates, Targets]) -> None:
     candidates, wanted = two_halves
     places = target_places(candidates.items, wanted)
@@ -95,3 +108,5 @@ def test_without_users_all_retrievers_weigh_alike() -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigurationError, match="evaluations"):
         FusionConfig(evaluations=0)
+    with pytest.raises(ConfigurationError, match="least_gain"):
+        FusionConfig(least_gain=-0.1)
