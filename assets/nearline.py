@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -210,10 +211,12 @@ class NearlineLane:
         pairs = user_days(events)
         states, snapshot = self._watch.states, self._watch.pass_over()
         states.load(pairs, user_ids=renewed, snapshot=snapshot)
-        known = set(states.events(pairs)["event_id"])
+        known = states.event_ids(pairs)
         if from_lake and len(events):
             known |= known_ids(self._lake, events, snapshot)
-        fresh = events[~events["event_id"].isin(known)] if known else events
+        # Not `isin`, which takes a second for the hundred thousand events of a busy day.
+        is_fresh = np.array([event not in known for event in events["event_id"].tolist()], dtype=bool)
+        fresh = events if is_fresh.all() else events[is_fresh]
         return _Touched(fresh, user_days(fresh), tuple(sorted({*fresh["user_id"], *renewed})))
 
     def _advance(self, loaded: Loaded, touched: _Touched, as_of: datetime, folder: Path) -> list["_Done"]:

@@ -130,6 +130,11 @@ class UserStates:
         nothing = _empty(EVENT_COLUMNS)
         return _joined([self._users[user].days.get(day, nothing) for user, day in _rows(pairs)], EVENT_COLUMNS)
 
+    def event_ids(self, pairs: pd.DataFrame) -> set[str]:
+        """Ids of the raw events of hot days."""
+        days = (self._users[user].days.get(day) for user, day in _rows(pairs))
+        return {event for events in days if events is not None for event in events["event_id"].tolist()}
+
     def put(self, step: Step, pairs: pd.DataFrame, events: pd.DataFrame) -> None:
         """Take over what a committed step made.
 

@@ -33,7 +33,7 @@ def without_idle(
 
     kept, best = weights, quality(weights)
     while np.count_nonzero(kept) > 1:
-        trials = [_without(kept, place) for place in np.flatnonzero(kept)]
+        trials = [_without(kept, place) for place in np.flatnonzero(kept).tolist()]
         qualities = [quality(trial) for trial in trials]
         place = int(np.argmax(qualities))
         if best - qualities[place] >= least_gain:
