@@ -5,7 +5,7 @@ processes; reads take none and are never blocked. Each write is one transaction,
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -118,6 +118,7 @@ class Lake:
         *,
         message: str,
         committed: Callable[[Written[Result]], None] = lambda written: None,
+        connection: duckdb.DuckDBPyConnection | None = None,
     ) -> Written[Result]:
         """Run `work` in one transaction, under the lock; it is run again from its start after a conflict.
 
@@ -126,6 +127,7 @@ class Lake:
                 run more than once.
             message: Commit message, readable in the snapshots of the lake.
             committed: Told what was written before the lock is given back, so before the next writer begins.
+            connection: A connection of this lake with temporary tables that `work` reads; one of its own by default.
 
         Raises:
             LakeLockedError: the lock or the catalogue stayed busy.
@@ -133,7 +135,7 @@ class Lake:
         """
         with self.lock():
             try:
-                written = patient(0.2, longest_s=5)(self._transaction, work, message)
+                written = patient(0.2, longest_s=5)(self._transaction, work, message, connection)
             except duckdb.Error as error:
                 raise explained(error, self.catalogue, self.data_path) from shown_cause(error)
             committed(written)
@@ -248,8 +250,13 @@ class Lake:
         except duckdb.Error as error:
             raise explained(error, self.catalogue, self.data_path) from shown_cause(error)
 
-    def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], Result], message: str) -> Written[Result]:
-        with self.connect() as connection:
+    def _transaction(
+        self,
+        work: Callable[[duckdb.DuckDBPyConnection], Result],
+        message: str,
+        given: duckdb.DuckDBPyConnection | None,
+    ) -> Written[Result]:
+        with self.connect() if given is None else nullcontext(given) as connection:
             connection.execute("BEGIN")
             try:
                 value = work(connection)

@@ -4,10 +4,10 @@ Each batch adds a file to each of its tables, and a file of deletions to every f
 together they are few again; no row changes. Snapshots of batches are forgotten after a while, with their files.
 
 A batch pays for every file that holds one of its old lists. So lists are put together like the levels of a merge tree:
-a round makes one file of those since the last round, every eighth round one of those since the eighth before it, and
+a round makes one file of those since the last round, every fourth round one of those since the fourth before it, and
 so on; a list is written a few times, and files are some two dozen at most. A round is made in steps, so that no batch
-waits for all of it; the last level, which writes every list of the lane, takes a share of the users in each. A step may
-run beside the next batch, which waits for it only when it comes to write.
+waits for all of it; the last level, which writes every list of the lane, takes a share of the users in each. A step
+reads its lists beside the next batch; only to put them in the place of the old ones it keeps the batch from writing.
 """
 
 import threading
@@ -22,28 +22,22 @@ import duckdb
 from assets.lake import Lake, Written, snapshot_of
 from assets.lake_snapshots import snapshots_from
 from assets.pending_days import add_up
+from assets.recent_lists import EVERYBODY, Share, read_recent, replace_recent
 from assets.source_positions import drop_old
 from models.schema import LIST_FRESHNESS, QUARANTINE_ROWS, RAW_EVENTS, TOP_K, Table
 
 EVERY = 16
 """Batches after which their lists are put together."""
-FANOUT = 8
+FANOUT = 4
 """Rounds of one level that the next one puts together."""
-LEVELS = 3
+LEVELS = 4
 """From the second on, files of all other tables are put together as well; the last one forgets old snapshots."""
 
-_SHARES = tuple(pairwise(["", *"123456789abcdef", ""]))
-"""First pseudonym of each share of the users, and that of the next; empty: there is none before, or after."""
-_EVERYBODY = ("", "")
+_SHARES = tuple(pairwise(["", *"48c", ""]))
 _SMALL_BYTES = 4 * 2**20
 _MOSTLY_DELETED = 0.3
 """Share of a file's lists that are deleted when it is written anew."""
 _APPENDED = (RAW_EVENTS, LIST_FRESHNESS, QUARANTINE_ROWS)
-_RECENT = f"""
-FROM {TOP_K.qualified_name}
-WHERE surface = $surface AND lane = 'nearline' AND input_snapshot >= $since
-    AND user_id >= $first AND ($next = '' OR user_id < $next)
-"""
 # What a list or a build of the batch lane names as its input stays readable.
 _OLD = f"""
 SELECT snapshot_id FROM ducklake_snapshots('lake')
@@ -122,7 +116,7 @@ class Upkeep:
             level += 1
         since = self._since[level]
         assert since is not None
-        for share in _SHARES if level == LEVELS - 1 else (_EVERYBODY,):
+        for share in _SHARES if level == LEVELS - 1 else (EVERYBODY,):
             self._steps.append(partial(self._put_together, level, since, share))
         if level:
             self._steps.append(partial(self._write, _add_up, "nearline days and positions added up"))
@@ -131,12 +125,14 @@ class Upkeep:
             self._steps.append(partial(self._write, _rewrite_lists, "nearline lists without deletions"))
             self._steps.append(self.forget_snapshots)
 
-    def _put_together(self, level: int, since: int, share: tuple[str, str]) -> None:
+    def _put_together(self, level: int, since: int, share: Share) -> None:
         # Lists of a batch that is under way now are made from the newest snapshot that was counted, or a later one.
         with self._lock:
             batches, newest = self._batches, self._newest
-        work = partial(self._put_lists_together, since=since, share=share)
-        self._write(work, "nearline lists put together")
+        with self._lake.connect() as connection:
+            read = read_recent(connection, self._surface, since, share)
+            work = partial(replace_recent, surface=self._surface, read=read)
+            self._write(work, "nearline lists put together", connection)
         is_first = not share[0]
         if is_first:
             # Lists that are committed before the last share is written are in the next round once more.
@@ -147,7 +143,12 @@ class Upkeep:
     def _merge(self, table: Table) -> None:
         self._write(partial(merge_appended, table=table), f"nearline {table.name} merged")
 
-    def _write(self, work: Callable[[duckdb.DuckDBPyConnection], None], message: str) -> None:
+    def _write(
+        self,
+        work: Callable[[duckdb.DuckDBPyConnection], None],
+        message: str,
+        connection: duckdb.DuckDBPyConnection | None = None,
+    ) -> None:
         def begun(connection: duckdb.DuckDBPyConnection) -> int:
             work(connection)
             return snapshot_of(connection)
@@ -160,7 +161,7 @@ class Upkeep:
             if made > written.value and found == [message]:
                 self._on_written(made)
 
-        self._lake.write(begun, message=message, committed=committed)
+        self._lake.write(begun, message=message, committed=committed, connection=connection)
 
     def forget_snapshots(self) -> int:
         """Forget the nearline lane's snapshots that are older than `keep`; returns how many."""
@@ -172,13 +173,6 @@ class Upkeep:
             before = (self._now() - self._keep).isoformat(sep=" ")
             connection.execute(f"CALL ducklake_cleanup_old_files('lake', older_than => TIMESTAMPTZ '{before}+00')")
         return len(old)
-
-    def _put_lists_together(self, connection: duckdb.DuckDBPyConnection, since: int, share: tuple[str, str]) -> None:
-        chosen = {"surface": self._surface, "since": since, "first": share[0], "next": share[1]}
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE recent_lists AS {_RECENT}", chosen)
-        connection.execute(f"DELETE {_RECENT}", chosen)
-        connection.execute(f"INSERT INTO {TOP_K.qualified_name} FROM recent_lists ORDER BY user_id")
-        connection.execute("DROP TABLE recent_lists")
 
 
 def _add_up(connection: duckdb.DuckDBPyConnection) -> None:

@@ -110,15 +110,18 @@ def resolve_rules(rules: RerankRules, catalogue: Catalogue, *, as_of: int) -> Re
     pins = [(int(rule.amount) - 1, rule.rule_id, items) for rule, items in valid if rule.action == "pin"]
     named = [items for rule, items in valid if rule.field == "item_id" and rule.action != "block"]
     is_named = np.logical_or.reduce(named) if named else np.zeros(catalogue.count, dtype=bool)
-    uncapped = np.full(catalogue.count, UNCAPPED, dtype=np.int32)
+
+    def capped(codes: IntArray, cap: int) -> IntArray:
+        return codes if cap else np.full(catalogue.count, UNCAPPED, dtype=np.int32)
+
     return ResolvedRules(
         rules=rules,
         allowed=allowed,
         boost=boost,
         pins=tuple(sorted(pins, key=lambda pin: pin[:2])),
         extra_rows=np.flatnonzero(is_named & allowed).astype(np.int32),
-        categories=catalogue.category_codes if rules.max_per_category else uncapped,
-        brands=catalogue.brand_codes if rules.max_per_brand else uncapped,
+        categories=capped(catalogue.category_codes, rules.max_per_category),
+        brands=capped(catalogue.brand_codes, rules.max_per_brand),
     )
 
 

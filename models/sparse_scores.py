@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from models.interactions import PADDING, BoolArray, FloatArray, IntArray
+from models.retriever import pair_values
 from models.seen_items import SeenItems
 from models.top_rows import top_rows
 
@@ -43,10 +44,5 @@ def entries_at(scores: sparse.csr_matrix, rows: IntArray) -> FloatArray:
         scores: Shape (users, items), columns ascending in each row.
         rows: Shape (users, candidates).
     """
-    users, items = scores.shape
-    if not scores.nnz:
-        return np.zeros(rows.shape, dtype=np.float32)
-    keys = np.repeat(np.arange(users), np.diff(scores.indptr)) * items + scores.indices
-    wanted = np.arange(users)[:, None] * items + rows
-    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[places] == wanted, scores.data[places], np.float32(0)).astype(np.float32)
+    users = np.repeat(np.arange(len(rows), dtype=np.int32), rows.shape[1])
+    return pair_values(scores, users, rows.ravel()).reshape(rows.shape)
