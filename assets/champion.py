@@ -28,15 +28,20 @@ _COUNTED = ("features.training_interactions", "marts.items", "marts.users")
 """Tables that the counts follow from, beside the champion's settings."""
 
 
-def load_champion(lake: Lake, store: ArtifactStore) -> "Recommender":
+def load_champion(lake: Lake, store: ArtifactStore, *, version: str | None = None) -> "Recommender":
     """The champion with today's items, popularity and co-occurrence.
+
+    Args:
+        lake: The lake.
+        store: Where the models are.
+        version: Of the champion; by default that of the last promotion.
 
     Raises:
         DataError: no challenger has been promoted yet.
     """
     from models.recommender import Recommender
 
-    version, snapshot = built_version(lake, CHAMPION), lake.current_snapshot()
+    version, snapshot = version or built_version(lake, CHAMPION), lake.current_snapshot()
     champion = Recommender.load(store.path(KIND, version) / PRODUCTION)
     catalogue = read_catalogue(lake, snapshot=snapshot)
     parts = json.dumps([COUNTED_BY, version, *lake.files_of(_COUNTED, snapshot)])

@@ -81,15 +81,11 @@ def item_index(lake: LakeResource, domain: DomainResource, artifacts: ArtifactRe
     )
 
 
-def load_index(lake: Lake, artifacts: ArtifactResource) -> "ItemIndex":
-    """The index of the last build.
-
-    Raises:
-        DataError: there is none.
-    """
+def load_index(artifacts: ArtifactResource, version: str) -> "ItemIndex":
+    """The index of one build."""
     from models.vector_index import ItemIndex
 
-    return ItemIndex.load(artifacts.store.path(KIND, built_version(lake, INDEX)))
+    return ItemIndex.load(artifacts.store.path(KIND, version))
 
 
 @dataclass(frozen=True)

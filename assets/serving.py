@@ -97,12 +97,14 @@ class Server:
         Raises:
             DataError: champion or index were never built.
         """
+        # Looked up once: what is promoted meanwhile is not mixed in.
+        model, index = built_version(lake, CHAMPION), built_version(lake, INDEX)
         return cls(
-            recommender=load_champion(lake, artifacts.store),
-            index=load_index(lake, artifacts),
+            recommender=load_champion(lake, artifacts.store, version=model),
+            index=load_index(artifacts, index),
             rules=rerank_rules(lake, domain),
-            model_version=built_version(lake, CHAMPION),
-            index_version=built_version(lake, INDEX),
+            model_version=model,
+            index_version=index,
             domain=domain,
         )
 

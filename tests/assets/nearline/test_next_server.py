@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from assets import serving
 from assets.batch_report import BatchReport
+from assets.domain import load_domain
 from assets.nearline_watch import LakeWatch
+from assets.resources import ArtifactResource
 from assets.serving import Server
+from models.recommender import Recommender
 from orchestration.nearline_lane import open_lane, open_watch
 
 NOW = datetime(2026, 1, 8, 12)
@@ -60,6 +64,25 @@ def test_lists_are_made_with_the_old_model_until_the_new_one_is_there(market: An
     market.publish(watch.refresh().server, report.as_of)
     assert market.lists() == by_delta
     watch.close()
+
+
+def test_what_is_promoted_while_a_server_is_loaded_is_not_mixed_in(
+    market: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, promoted = serving.load_champion, []
+
+    def overtaken(*arguments: Any, **named: Any) -> Recommender:
+        champion = load(*arguments, **named)
+        monkeypatch.setattr(serving, "load_champion", load)
+        promoted.append(market.promote())
+        return champion
+
+    (old,) = _versions(market)
+    monkeypatch.setattr(serving, "load_champion", overtaken)
+    artifacts = ArtifactResource(path=str(market.settings.artifacts_path))
+    server = Server.load(market.lake, load_domain(market.settings.domain), artifacts)
+    assert server.model_version == server.index.model_version == old
+    assert promoted[0] != old
 
 
 def test_who_leads_next_renews_what_was_made_while_a_model_was_loaded(market: Any, may_load: threading.Event) -> None:
