@@ -1,7 +1,7 @@
 """The nearline worker under load: latency, throughput, kills, and what one step costs.
 
     python benchmarks/nearline.py --home HOME latency --rate 200 --minutes 10
-    python benchmarks/nearline.py --home HOME throughput --order market --rate 2000 --minutes 2
+    python benchmarks/nearline.py --home HOME throughput --order market --rate 2000 --minutes 5
     python benchmarks/nearline.py --home HOME kills --kills 50
     python benchmarks/nearline.py touched --items 1000 20000 --touched 1 10 100 1000 10000
 

@@ -7,12 +7,14 @@ import shutil
 import signal
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nearline_load import Kind, kinds_of
 from nearline_workers import Worker, existing, sending, tables, worker_of
 
 from orchestration.home import open_lake
@@ -37,7 +39,8 @@ def kills(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
         begin_again(settings, pristine)
         shutil.rmtree(pristine)
     different = sorted(name for name in calm if calm[name] != found[name])
-    holds = not different and said["lost"] == said["duplicated"] == 0 and said["kills"] == options.kills
+    is_whole = said["lost"] == said["duplicated"] == said["refused_wrongly"] == 0
+    holds = not different and is_whole and said["kills"] == options.kills
     return {**said, "different_tables": different, "hashes": found, "holds": holds}
 
 
@@ -59,15 +62,25 @@ def killed_run(settings: Settings, options: argparse.Namespace, stream: str) -> 
             load.send_signal(signal.SIGTERM)
         sent = json.loads(load.communicate()[0])["sent"]
         _leader(workers).wait_until_read(sent)
-    counted = open_lake(settings).frame(
-        "SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM raw.events WHERE source_file = ?",
-        [f"redis:{stream}"],
-    )
-    rows, ids = int(counted["n"].item()), int(counted["ids"].item())
-    said = {"sent": sent, "kills": len(leads), "lost": sent - ids, "duplicated": rows - ids}
+    said = {"sent": sent, "kills": len(leads), **_taken_in(settings, stream, kinds_of(sent))}
     takeovers = np.percentile(np.array(leads[1:] or [0.0]), [50, 100]).round(1).tolist()
     said["takeover_s"] = dict(zip(("p50", "max"), takeovers, strict=True))
     return tables(settings, stream), said
+
+
+def _taken_in(settings: Settings, stream: str, kinds: Counter[Kind]) -> dict[str, Any]:
+    """What the lake has of the events that were sent, beside what it should have."""
+    source = [f"redis:{stream}"]
+    lake = open_lake(settings)
+    sql = "SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM raw.events WHERE source_file = ?"
+    rows, ids = (int(value) for value in lake.frame(sql, source).iloc[0])
+    refused = int(lake.frame("SELECT count(*) AS n FROM quarantine.rows WHERE source_file = ?", source)["n"].item())
+    return {
+        "kinds": dict(kinds),
+        "lost": kinds["new"] + kinds["late"] - ids,
+        "duplicated": rows - ids,
+        "refused_wrongly": refused - kinds["bad"],
+    }
 
 
 def calm_run(settings: Settings, options: argparse.Namespace, stream: str, events: int) -> dict[str, str]:

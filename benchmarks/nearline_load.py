@@ -5,8 +5,9 @@
 Every event is new and happens when it is sent. With `--order random` each is of a random user and item of the landing
 zone (few items get most events): hardly any user comes twice, the worst that can be sent. With `--order market` users,
 items and types follow one another as they arrived on the last days of the market, session by session, bots included, as
-after a pause that is caught up with. With `--fixed` ids and times are the same in every run. Prints what was sent, at
-the end or when it is asked to end (SIGTERM).
+after a pause that is caught up with. With `--fixed` ids and times are the same in every run, and of ten events one is
+late by a day, one comes twice and after one comes a row that no rule lets in. Prints what was sent, at the end or when
+it is asked to end (SIGTERM).
 """
 
 import argparse
@@ -16,9 +17,12 @@ import json
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import redis
@@ -33,6 +37,8 @@ MARKET_DAYS = 3
 """Days of the market that are repeated."""
 Choice = tuple[str, str, str]
 """User, item and type of an event."""
+Kind = Literal["new", "late", "again", "bad"]
+"""What a source may do to an event: nothing, send it a day late, send it twice, or spoil it."""
 URL = "redis://127.0.0.1:6379/9"
 
 
@@ -50,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = load_settings(home=options.home)
     drawn = arrived(settings) if options.order == "market" else choices(*market_of(settings), options.seed)
-    made = fixed_events(drawn) if options.fixed else fresh_events(drawn)
+    made = (event for _, event in awkward_events(drawn)) if options.fixed else fresh_events(drawn)
     sender, stop = redis.Redis.from_url(options.redis), threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     print(json.dumps(send(sender, options.stream, made, options.rate, options.seconds, stop, has_ids=options.fixed)))
@@ -103,6 +109,26 @@ def fixed_events(drawn: Iterator[Choice]) -> Iterator[dict[str, str]]:
     """The same events in every run, a millisecond apart, on a day that is over."""
     for number, choice in enumerate(drawn):
         yield _event(choice, datetime(2026, 2, 1, tzinfo=UTC) + timedelta(milliseconds=number))
+
+
+def awkward_events(drawn: Iterator[Choice]) -> Iterator[tuple[Kind, dict[str, str]]]:
+    """Fixed events as sources send them, each with its kind, which follows from its place alone."""
+    for number, event in enumerate(fixed_events(drawn)):
+        place = number % 10
+        if place == 2:
+            late = datetime.fromisoformat(event["event_at"]) - timedelta(days=1)
+            yield "late", event | {"event_at": late.isoformat()}
+            continue
+        yield "new", event
+        if place == 5:
+            yield "again", event
+        if place == 8:
+            yield "bad", event | {"event_type": "unheard of"}
+
+
+def kinds_of(sent: int) -> Counter[Kind]:
+    """How many of so many awkward events are of each kind."""
+    return Counter(kind for kind, _ in islice(awkward_events(choices(["u"], ["i"], 1)), sent))
 
 
 def send(

@@ -28,8 +28,11 @@ REPEATS, LONG_S = 3, 10.0
 SLACK = 1.5
 """What the measurement of a step may be off by."""
 AS_OF = int(pd.Timestamp("2026-01-04").timestamp())
-_TRAINED_ON = 2_000
-"""Users whose interactions the recommender is fitted on."""
+_LEAST_TRAINED_ON = 2_000
+_PARTS = 50
+"""Parts of the catalogue."""
+_ITEMS_PER_USER = 10
+"""The recommender is fitted on one user for so many items, so that two interactions fall on an item."""
 _CONFIG = RecommenderConfig.from_dict(
     {
         "retrievers": ["popularity", "co_occurrence", "als"],
@@ -83,21 +86,29 @@ def maker_of(items: int) -> ListMaker:
     """A fitted recommender with its index."""
     ids = [f"i{number:07d}" for number in range(items)]
     catalogue = Catalogue.from_frame(pd.DataFrame({"item_id": ids}))
-    log = InteractionLog.from_frame(drawn(_TRAINED_ON, items, BEFORE, "2026-01-01"), catalogue.item_ids)
+    users = max(_LEAST_TRAINED_ON, items // _ITEMS_PER_USER)
+    log = InteractionLog.from_frame(drawn(users, items, BEFORE, "2026-01-01"), catalogue.item_ids)
     nobody = Targets(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
     model = Recommender.fit(log, Holdout(log, np.zeros(0, dtype=np.int32), nobody), catalogue, _CONFIG, seed=0)
-    return ListMaker(model, model.build_index(seed=0, model_version="drawn"), RerankRules(), TOP_K)
+    index = model.build_index(seed=0, histories=log.histories(range(_LEAST_TRAINED_ON)), model_version="drawn")
+    return ListMaker(model, index, RerankRules(), TOP_K)
 
 
 def drawn(users: int, items: int, each: int, day: str) -> pd.DataFrame:
-    """`INTERACTION_COLUMNS` of so many interactions of each user, by user and time; few items get most of them."""
+    """`INTERACTION_COLUMNS` of so many interactions of each user, by user and time.
+
+    A user's items are of one part of the catalogue, as tastes are; few of them get most interactions.
+    """
     random = np.random.default_rng(7)
-    count = users * each
+    count, parts = users * each, min(_PARTS, items)
+    width = items // parts
+    first = np.repeat(np.arange(users) % parts, each) * width
+    rows = first + (width * random.random(count) ** 2).astype(int)
     frame = pd.DataFrame(
         {
             "event_id": [f"{day}-{number}" for number in range(count)],
             "user_id": np.repeat([_name(number) for number in range(users)], each),
-            "item_id": [f"i{number:07d}" for number in (items * random.random(count) ** 2).astype(int).tolist()],
+            "item_id": [f"i{row:07d}" for row in rows.tolist()],
             "event_at": pd.Timestamp(day) + pd.to_timedelta(np.tile(np.arange(each), users), unit="min"),
             "event_day": pd.Timestamp(day),
             "weight": 1.0,

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import uuid
+from collections import Counter
 from itertools import islice
 
 import pytest
@@ -20,6 +21,19 @@ def test_fixed_events_are_the_same_in_every_run_and_all_different() -> None:
     assert first == second
     assert len({tuple(event.values()) for event in first}) == 2_000
     assert {event["user_id"] for event in first} == set(users)
+
+
+def test_awkward_events_are_late_repeated_and_bad_at_fixed_places() -> None:
+    from nearline_load import awkward_events, choices, fixed_events, kinds_of
+
+    drawn = list(islice(awkward_events(choices(["u"], ["i", "j"], 3)), 120))
+    assert kinds_of(120) == Counter(kind for kind, _ in drawn) == {"new": 90, "late": 10, "again": 10, "bad": 10}
+    straight = list(islice(fixed_events(choices(["u"], ["i", "j"], 3)), 100))
+    events = {kind: [event for found, event in drawn if found == kind] for kind in ("new", "late", "again", "bad")}
+    assert [event for event in straight if event in events["new"]] == events["new"]
+    assert all(event in events["new"] for event in events["again"])
+    assert {event["event_at"][:10] for event in events["late"]} == {"2026-01-31"}
+    assert {event["event_type"] for event in events["bad"]} == {"unheard of"}
 
 
 def test_events_are_sent_at_the_rate_that_was_asked_for() -> None:
