@@ -4,6 +4,7 @@ FreshetError
 ├── ConfigurationError        a setting, domain file or mapping is missing or wrong
 ├── SourceError               a source file cannot be used as a whole
 │   ├── SourceUnavailableError  a stream does not answer; tried again
+│   ├── SourceGapError        a stream lost rows before they were read; told once, and the rest is read
 │   ├── UnreadableFileError   cannot be opened, decoded or decompressed
 │   └── MissingColumnError    a needed column is absent; names what exists and the nearest guess
 ├── LakeError                 the lakehouse refused a read or a write
@@ -38,6 +39,10 @@ class SourceError(FreshetError):
 
 class SourceUnavailableError(SourceError):
     """A stream does not answer; what was committed stays, and the rest is read once it does."""
+
+
+class SourceGapError(SourceError):
+    """A stream removed rows before they were read; they are lost unless they are landed, and the rest is read on."""
 
 
 class UnreadableFileError(SourceError):

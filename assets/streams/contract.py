@@ -62,7 +62,12 @@ class EventSource(Protocol):
         ...
 
     def poll(self, max_rows: int, timeout_s: float) -> Delivery | None:
-        """The next rows, at most so many (a landing file comes whole); None when there are none within the time."""
+        """The next rows, at most so many (a landing file comes whole); None when there are none within the time.
+
+        Raises:
+            SourceUnavailableError: the source does not answer.
+            SourceGapError: rows were removed before they were read; told once, the next call goes on with what is left.
+        """
         ...
 
     def acknowledge(self, delivery: Delivery) -> None:

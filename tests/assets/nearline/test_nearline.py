@@ -1,6 +1,9 @@
 """The lane on a small market: what it writes equals what the batch lane makes of the same events."""
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,6 +12,7 @@ import pytest
 from assets.batch_report import BatchReport
 from assets.domain import load_domain
 from assets.ingest import ingest_landing
+from assets.lake import BOOKKEEPING
 from assets.nearline_watch import LakeWatch
 from assets.pending_days import pending_days
 from assets.pseudonyms import pseudonymise
@@ -19,6 +23,9 @@ from models.errors import LeaseLostError, PositionMovedError
 from orchestration.home import warehouse_project
 from orchestration.nearline_lane import open_lane, open_watch
 
+from .streams import CUT_AT_ANY_ROW, open_stream
+
+Deliver = Callable[[list[str]], Delivery]
 NOW = datetime(2026, 1, 8, 12)
 KEY = "freshet-demo-key"
 AWKWARD = [
@@ -36,6 +43,40 @@ AWKWARD = [
     "u06,,view,2026-01-04T10:00:00Z,",  # without an item
     "u06,i09,view,not a time,",
 ]
+
+
+@pytest.fixture(params=["landing", *CUT_AT_ANY_ROW])
+def deliver(market: Any, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deliver]:
+    """Brings rows to the lane by a source of each kind."""
+    if request.param == "landing":
+        numbers = count()
+        yield lambda rows: market.delivery(f"{next(numbers):02d}.csv", rows)
+        return
+    stream = open_stream(request.param, market.lake, tmp_path)
+    stream.source.resume({})
+
+    def through(rows: list[str]) -> Delivery:
+        stream.send([_event(row) for row in rows])
+        delivery = stream.source.poll(len(rows), 10)
+        assert delivery is not None
+        assert len(delivery.numbers) == len(rows)
+        return delivery
+
+    yield through
+    stream.source.close()
+
+
+def _event(row: str) -> dict[str, object]:
+    """A row of `Market.land` as a producer writes it."""
+    cells = zip(("user_id", "item_id", "event_type", "event_at", "value"), row.split(","), strict=True)
+    return {name: cell for name, cell in cells if cell}
+
+
+def _content(market: Any) -> dict[str, Any]:
+    """What the lane wrote, without what says when and from where it came."""
+    places = (*BOOKKEEPING, "row_id", "file_hash")
+    rows = {name: market.lake.fingerprint(name, exclude=places) for name in ("raw.events", "quarantine.rows")}
+    return {**rows, "days": pending_days(market.lake), "lists": market.lists()}
 
 
 def _watch(market: Any) -> LakeWatch:
@@ -58,11 +99,11 @@ def test_an_event_changes_the_list_of_its_user_only(market: Any) -> None:
     assert not {"i00", "i01"} & market.item_ids("u07")
 
 
-def test_delta_equals_full_exactly(market: Any) -> None:
+def test_delta_equals_full_exactly(market: Any, deliver: Deliver) -> None:
     """Repeats, cancellations, bots, late events and strangers, one event at a time, against a rebuilt warehouse."""
     watch = _watch(market)
-    for number, row in enumerate(AWKWARD):
-        report = _process(market, watch, market.delivery(f"{number:02d}.csv", [row]))
+    for row in AWKWARD:
+        report = _process(market, watch, deliver([row]))
     by_delta = market.lists()
     assert pending_days(market.lake)
     market.build()
@@ -80,14 +121,39 @@ def test_one_batch_equals_many_batches(market: Any) -> None:
     assert (market.lists(), market.lake.fingerprint("raw.events")) == (one_by_one, events)
 
 
-def test_rows_that_break_a_rule_are_kept_with_their_row(market: Any) -> None:
+@pytest.mark.parametrize("deliver", CUT_AT_ANY_ROW, indirect=True)
+def test_a_stream_makes_the_same_of_awkward_rows_as_a_file(market: Any, deliver: Deliver) -> None:
+    watch = _watch(market)
+    for rows in (AWKWARD[30:], AWKWARD[:30], AWKWARD[:5]):  # unordered, and some of them twice
+        report = _process(market, watch, deliver(rows))
+    by_stream = _content(market)
+    assert (report.counts.accepted, report.counts.duplicate) == (0, 5)
+    market.begin_again()
     _process(market, _watch(market), market.delivery("all.csv", AWKWARD))
+    assert by_stream == _content(market)
+
+
+@pytest.mark.parametrize("deliver", CUT_AT_ANY_ROW, indirect=True)
+@pytest.mark.parametrize("is_file_first", [False, True])
+def test_an_event_that_comes_by_stream_and_by_file_is_taken_once(
+    market: Any, deliver: Deliver, is_file_first: bool
+) -> None:
+    watch, ways = _watch(market), [deliver, lambda rows: market.delivery("all.csv", rows)]
+    first, second = reversed(ways) if is_file_first else ways
+    _process(market, watch, first(AWKWARD[:35]))
+    before = market.lists()
+    report = _process(market, watch, second(AWKWARD[:35]))
+    assert (report.counts.accepted, report.counts.duplicate) == (0, 35)
+    assert market.lists() == before
+
+
+def test_rows_that_break_a_rule_are_kept_with_their_row(market: Any, deliver: Deliver) -> None:
+    delivery = deliver(AWKWARD)
+    _process(market, _watch(market), delivery)
     rows = market.lake.frame("SELECT rule, source_file, source_row FROM quarantine.rows ORDER BY source_row")
-    assert rows.to_numpy().tolist() == [
-        ["future_time", "events/all.csv", 41],
-        ["missing_item_id", "events/all.csv", 42],
-        ["unparsable_time", "events/all.csv", 43],
-    ]
+    places = zip(delivery.origins[-3:], delivery.numbers[-3:], strict=True)
+    rules = ("future_time", "missing_item_id", "unparsable_time")
+    assert rows.to_numpy().tolist() == [[rule, *place] for rule, place in zip(rules, places, strict=True)]
 
 
 def test_a_file_that_batch_took_first_is_not_taken_twice(market: Any) -> None:
@@ -98,9 +164,10 @@ def test_a_file_that_batch_took_first_is_not_taken_twice(market: Any) -> None:
     assert market.lake.frame("SELECT count(*) AS n FROM raw.events")["n"].tolist() == [121]
 
 
-def test_the_next_batch_run_finds_nothing_to_add(market: Any) -> None:
-    _process(market, _watch(market), market.delivery("a.csv", AWKWARD))
+def test_the_next_batch_run_finds_nothing_to_add(market: Any, deliver: Deliver) -> None:
+    _process(market, _watch(market), deliver(AWKWARD))
     before = market.lake.fingerprint("raw.events")
+    market.land("again.csv", AWKWARD)
     market.build()
     assert market.lake.fingerprint("raw.events") == before
 
