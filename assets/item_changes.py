@@ -77,8 +77,8 @@ class ItemChange:
     changed: tuple[str, ...]
     new: tuple[str, ...]
     """Of these, items that the catalogue did not have."""
-    has_index_gaps: bool = False
-    """Whether so many items left the index that it should be built anew."""
+    has_worn_index: bool = False
+    """Whether it left so many labels of the index empty that this should be built anew; said once of an index."""
 
 
 class ItemChanges:
@@ -116,6 +116,10 @@ class ItemChanges:
     def apply(self, server: Server, rules: InteractionRules, item_ids: list[str]) -> ItemChange:
         """Bring items of a server up to their raw rows, in place.
 
+        An item that was withdrawn stays in catalogue and index. The rules mask it from the moment on from which it may
+        not be shown: it can come back, and lists of an earlier moment can be made again. Only the label that an item
+        had before its row changed is left empty.
+
         Args:
             server: Whose catalogue, retrievers and index are changed.
             rules: The warehouse's SQL.
@@ -125,7 +129,7 @@ class ItemChanges:
         if not len(items):
             return ItemChange((), ())
         model, index = server.recommender, server.index
-        before = set(model.catalogue.item_ids.tolist())
+        before, was_worn = set(model.catalogue.item_ids.tolist()), index.has_many_gaps
         vectors = None if model.catalogue.embeddings is None else self._vectors(items, model.catalogue.embeddings)
         model.refresh(model.catalogue.with_items(items, vectors))
         rows = np.flatnonzero(np.isin(model.catalogue.item_ids.astype(str), items["item_id"].to_numpy(dtype=str)))
@@ -133,7 +137,7 @@ class ItemChanges:
         index.add(model.catalogue.item_ids[rows], {name: own[rows] for name, own in vectors_of.items()})
         changed = tuple(items["item_id"])
         new = tuple(item for item in changed if item not in before)
-        return ItemChange(changed, new, index.has_many_gaps)
+        return ItemChange(changed, new, index.has_many_gaps and not was_worn)
 
     def fitting_users(self, server: Server, new: tuple[str, ...], *, each: int) -> list[str]:
         """Users whom new items fit best: those who took most to the items nearest to them by text.

@@ -177,7 +177,7 @@ class LakeWatch:
         # Where it fails half of it may be done: then another server is loaded.
         self._loaded = None
         change = self._items.apply(loaded.server, self.rules, item_ids)
-        if change.has_index_gaps:
+        if change.has_worn_index:
             loaded = replace(loaded, server=with_new_index(loaded.server))
         self._loaded = loaded
         self.leave(self._items.fitting_users(loaded.server, change.new, each=self._loader.new_item_users))

@@ -1,5 +1,6 @@
 """A server and all that goes with it: what the nearline lane loads when it begins and after each publication."""
 
+import logging
 from dataclasses import dataclass, replace
 
 from assets.background_load import IsWanted
@@ -13,6 +14,7 @@ from assets.warehouse_sql import InteractionRules
 from models.errors import NotFittedError
 
 ITEM_RULES = "serving.item_rules"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,22 @@ class ServerLoader:
         if not is_wanted():
             return None
         change = items.apply(server, rules, items.unbuilt(rules, snapshot))
+        if change.has_worn_index:
+            server = with_new_index(server)
         fitting = items.fitting_users(server, change.new, each=self.new_item_users)
         return PreparedServer(server, key, rules, items, item_rules, tuple(fitting), snapshot)
 
 
 def with_new_index(server: Server) -> Server:
-    """The server with its index built anew in memory; a large one takes minutes and is left to the next refresh."""
+    """The server with its index built anew in memory, where that changes no list: where it is searched exactly.
+
+    What inverted lists find follows from what they were clustered on. A list names the index that it was made with, so
+    that others can make it again; from one that only this process holds they could not. It is left to the next refresh.
+    """
     index, model = server.index, server.recommender
-    if model.catalogue.count >= index.config.exact_below:
+    is_exact = all(index.is_exact(name) for name in index.names)
+    if not is_exact or model.catalogue.count >= index.config.exact_below:
+        _LOG.warning("changed items have left many labels of the index empty; `freshet run` builds it anew")
         return server
     made = model.build_index(seed=server.domain.seed, model_version=index.model_version, snapshot=index.snapshot)
     return replace(server, index=made)

@@ -23,7 +23,8 @@ from models.retriever import in_blocks
 
 FACTS_FILE = "index.json"
 RECALL_SLACK = 0.05
-"""How far recall may fall below its target before an index is built anew."""
+"""How far recall may fall below its target before an index is built anew: what some 15 % items of a new kind cost
+(`benchmarks/index_drift.py`)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class IndexConfig:
     sample: int = 512
     """Queries on which recall is measured."""
     rebuild_from: float = 0.3
-    """Share of empty labels from which the index is built anew."""
+    """Share of empty labels from which the index is built anew. They cost memory, not recall."""
 
     def __post_init__(self) -> None:
         if not 0 < self.recall_target <= 1:
@@ -144,18 +145,26 @@ class ItemIndex:
             name: Retriever whose vectors are searched.
             queries: User vectors, shape (users, dimension).
             count: How many; more than there are items is fine.
-            allowed: Labels that may be found, shape (labels,); all when None.
+            allowed: Labels that may be found, shape (labels,); all when None. The fewer there are, the more lists are
+                probed, since the nearest of them lie farther apart.
 
         Returns:
             Shape (users, min(count, items)).
         """
         if name not in self._indexes:
             raise NotFittedError(f"the index has no vectors of {name!r}, only of {', '.join(self.names) or 'nothing'}")
-        return self._search(name, queries, count, self._probes.get(name, 0), allowed)
+        probes, index = self._probes.get(name, 0), self._indexes[name]
+        if probes and allowed is not None:
+            probes = min(-(-probes * index.ntotal // max(int(allowed.sum()), 1)), index.nlist)
+        return self._search(name, queries, count, probes, allowed)
 
     def measure_recall(self, name: str, queries: FloatArray, *, k: int | None = None) -> float:
-        """Share of the exact `k` nearest items that the index finds, on average over the queries."""
+        """Share of the exact `k` nearest items that the index finds, on average over the queries that are not 0.
+
+        All items are as near to a query of zeros, such as that of a user without history or a cold item.
+        """
         size = min(k or self.config.measured_k, max(self.count, 1))
+        queries = queries[queries.any(axis=1)] if len(queries) else queries
         if name not in self._probes or not len(queries):
             return 1.0
         exact = self._search(name, queries, size, self._indexes[name].nlist)

@@ -166,3 +166,24 @@ def test_an_index_that_finds_too_little_is_worn() -> None:
     assert not index.is_worn(asked)
     index._probes = dict.fromkeys(index.names, 1)
     assert index.is_worn(asked)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.1])
+def test_recall_holds_where_most_items_may_not_be_found(kept: float) -> None:
+    index, own = built(5_000, INVERTED), vectors(5_000)
+    allowed = np.random.default_rng(4).random(5_000) < kept
+    queries = vectors(200, seed=2)
+    found = index.search("content", queries, 10, allowed=allowed)
+    exact = np.argsort(np.where(allowed, -(queries @ own.T), np.inf), axis=1)[:, :10]
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]
+    assert np.mean(shared) / 10 > 0.85
+
+
+def test_queries_of_zeros_say_nothing_about_recall() -> None:
+    own = {"content": vectors(5_000)}
+    own["content"][1_000:] = 0
+    half_known = np.concatenate([vectors(300, seed=2), np.zeros((300, 8), dtype=np.float32)])
+    index = ItemIndex.build(own, ids(5_000), config=INVERTED, seed=0, queries={"content": half_known})
+    assert index.recalls["content"] >= 0.9
+    assert index._probes["content"] < index._indexes["content"].nlist
+    assert index.measure_recall("content", np.zeros((3, 8), dtype=np.float32)) == 1.0

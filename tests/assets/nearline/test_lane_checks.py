@@ -149,6 +149,21 @@ def test_lists_are_equal_while_a_new_item_waits_to_be_built(text_market: Any) ->
     assert set(_delta(text_market).differing) == {pseudonymise("u03", KEY), pseudonymise("u07", KEY)}
 
 
+def test_lists_are_equal_after_the_index_was_built_anew(text_market: Any) -> None:
+    """Half of the items get a text again while the lane is at work, which wears its index and that of the check."""
+    lane = open_lane(text_market.settings, open_watch(text_market.settings), now=lambda: NOW)
+    lane.process(None, received_at=NOW, epoch=1)
+    file = text_market.settings.landing_path / "items" / "again.csv"
+    file.write_text("\n".join(["item_id,title", *(f"i{number:02d},blue shampoo for hair" for number in range(10)), ""]))
+    domain = load_domain(text_market.settings.domain)
+    ingest_landing(
+        text_market.lake, text_market.settings.landing_path, domain, KEY, received_at=NOW, settle_seconds=-1e9
+    )
+    lane.process(text_market.delivery("events.csv", EVENTS), received_at=NOW, epoch=1)
+    found = _delta(text_market)
+    assert (found.compared, found.differing, found.left_out) == (22, (), {})
+
+
 def test_lists_that_were_cut_when_an_item_ran_out_are_left_out(market: Any) -> None:
     """Between the commit that strikes the item and the one that makes the lists anew."""
     until = "UPDATE marts.items SET available_until = TIMESTAMP '2026-01-05' WHERE item_id = 'i02'"

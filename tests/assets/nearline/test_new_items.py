@@ -20,8 +20,11 @@ from assets.resources import ArtifactResource
 from assets.streams.landing import LandingSource
 from models.item_text import render_item_text, text_hashes
 from models.language_model import TextEncoder
+from models.recommender_config import RecommenderConfig
 from models.schema import ITEM_TEXTS
 from orchestration.nearline_lane import open_lane, open_watch
+
+from .market import train
 
 NOW = datetime(2026, 1, 8, 12)
 EVEN = {pseudonymise(f"u{user:02d}", "freshet-demo-key") for user in range(0, 20, 2)}
@@ -120,6 +123,53 @@ def test_a_changed_text_moves_the_vector(text_market: Any, title: str) -> None:
     near = changed.embeddings @ changed.embeddings[0]
     assert near[twin] >= near[3 - twin]
     assert (changed.count, catalogue.count) == (20, 20)
+
+
+SHAMPOOS = [f"i{number:02d},blue shampoo for hair," for number in range(9)]
+"""Nine of twenty items; each leaves the label of its former text empty."""
+
+
+def _labels(watch: LakeWatch) -> tuple[int, int]:
+    """Items that the index can find, and its labels."""
+    server = watch.refresh().server
+    return server.index.count, len(server.index.catalogue_rows(server.recommender.catalogue.item_ids))
+
+
+def test_an_index_that_changed_items_have_worn_is_built_anew(text_market: Any) -> None:
+    watch = _watch(text_market, 0)
+    _take(text_market, watch, "1.csv", *SHAMPOOS[:8])
+    assert _labels(watch) == (20, 28)
+    _take(text_market, watch, "2.csv", SHAMPOOS[8])
+    assert _labels(watch) == (20, 20)
+    server = watch.refresh().server
+    (found,) = server.index.search("content", index_vectors(watch), 20)
+    scores = index_vectors(watch) @ server.recommender.item_vectors()["content"].T
+    np.testing.assert_allclose(scores[0][found], np.sort(scores[0])[::-1], atol=1e-5)
+    assert _labels(_watch(text_market, 0)) == (20, 20)
+
+
+def test_worn_inverted_lists_are_left_to_the_next_refresh(text_market: Any, caplog: pytest.LogCaptureFixture) -> None:
+    names = {"retrievers": ["popularity", "content"], "candidates_per_retriever": 10, "fusion": {"evaluations": 5}}
+    train(text_market, RecommenderConfig.from_dict({**names, "index": {"exact_below": 10}}))
+    watch = _watch(text_market, 0)
+    _take(text_market, watch, "1.csv", *SHAMPOOS)
+    _take(text_market, watch, "2.csv", "i00,red lipstick for nails,")
+    assert _labels(watch) == (20, 30)
+    told = [record.message for record in caplog.records if record.name == "assets.prepared_server"]
+    assert told == ["changed items have left many labels of the index empty; `freshet run` builds it anew"]
+
+
+def test_a_withdrawn_item_stays_in_the_index_and_comes_back(text_market: Any) -> None:
+    watch = _watch(text_market, 0)
+    held = _holders(text_market, "i02")
+    _take(text_market, watch, "1.csv", "i02,red lipstick for lips,2026-01-02")
+    assert (len(held) > 0, _holders(text_market, "i02"), _labels(watch)) == (True, set(), (20, 21))
+    _take(text_market, watch, "2.csv", "i02,red lipstick for lips,")
+    server = watch.refresh().server
+    catalogue, own = server.recommender.catalogue, server.recommender.item_vectors()["content"]
+    ((nearest,),) = server.index.search("content", own[2:3], 1)
+    assert catalogue.item_ids[server.index.catalogue_rows(catalogue.item_ids)[nearest]] == "i02"
+    assert (_labels(watch), watch.banned) == ((20, 22), frozenset())
 
 
 def test_lists_with_a_new_item_equal_those_of_the_batch_lane(text_market: Any) -> None:
