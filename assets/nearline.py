@@ -162,7 +162,9 @@ class NearlineLane:
 
                 work = commit_batch(
                     None if staged is None else replace(staged, new_events=len(touched.events)),
-                    ComingLists(self._domain.surface, touched.user_ids, made) if touched.user_ids else None,
+                    ComingLists(self._domain.surface, touched.user_ids, self._watch.snapshot, made)
+                    if touched.user_ids
+                    else None,
                     epoch=epoch,
                     received_at=received_at,
                     now=lambda: _kept(committed, self._now()),

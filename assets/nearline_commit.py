@@ -27,6 +27,13 @@ from models.schema import LIST_FRESHNESS, NEARLINE_POSITIONS
 
 _ORIGIN = ("origin_file", "origin_row", "origin_hash")
 
+# As a case, the lane and the snapshot are looked at for these users only.
+_LATER = """
+SELECT count(*) FROM serving.top_k
+WHERE user_id IN (SELECT unnest(?::VARCHAR[]))
+    AND CASE WHEN surface = ? AND lane = 'nearline' THEN input_snapshot >= ? ELSE false END
+"""
+
 
 @dataclass(frozen=True)
 class NewLists:
@@ -50,6 +57,8 @@ class ComingLists:
     surface: str
     user_ids: tuple[str, ...]
     """Users whose old lists go."""
+    known_until: int
+    """Snapshot up to which the lake is known to who makes them; what others commit after it may know more."""
     made: Callable[[], NewLists]
     """Waits for them; asked again where the transaction is run again."""
 
@@ -100,7 +109,7 @@ def commit_batch(
         memory: Asked what is new and how far sources were read, where it is true at the snapshot of the transaction.
 
     Raises:
-        PositionMovedError: another worker has committed these rows.
+        PositionMovedError: another worker has committed these rows, or lists of these users that know more.
         LeaseLostError: a leader of a later term has committed.
         StaleStateError: raw had rows that the step took for new, or the other way round.
     """
@@ -118,6 +127,9 @@ def commit_batch(
         if oldest_freshness is not None:
             forget_freshness(connection, oldest_freshness)
         if lists is not None:
+            # Rows of a stream come with a position, which tells as much.
+            if staged is None or staged.file is not None:
+                _check_lists(connection, lists)
             delete_lists(connection, lists.surface, user_ids=lists.user_ids)
             new = lists.made()
             if new.files is not None:
@@ -217,6 +229,17 @@ def _check(origin: str, begun: str | None, last: PartitionProgress | None, epoch
     if position != begun:
         raise PositionMovedError(
             f"{origin}: read on from {begun}, but the lake is at {position}; the source is to be read again from there"
+        )
+
+
+def _check_lists(connection: duckdb.DuckDBPyConnection, lists: ComingLists) -> None:
+    """No list that goes was made by somebody who knew more of the lake."""
+    values = [list(lists.user_ids), lists.surface, lists.known_until]
+    (later,) = connection.execute(_LATER, values).fetchall()[0]
+    if later:
+        raise PositionMovedError(
+            f"another worker has made lists of {later} of these users since snapshot {lists.known_until}; they stay, "
+            "and what is still to be done is made from the lake as it is now"
         )
 
 

@@ -24,7 +24,7 @@ from assets.nearline_watch import LakeWatch
 from assets.source_positions import read_positions
 from assets.streams.contract import Delivery, EventSource
 from models.errors import FreshetError, LeaseLostError, PositionMovedError
-from orchestration.leadership import Leadership
+from orchestration.leadership import LONGEST_STEP_S, Leadership
 from orchestration.nearline_lag import LagAlarm
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.upkeep_thread import UpkeepThread
@@ -90,12 +90,12 @@ class NearlineWorker:
         """
         self._lake, self._lane, self._watch = lake, lane, watch
         self._sources = list(sources)
-        self._leadership, self._metrics, self._alarm = Leadership(lease, self._note), metrics, alarm
+        self._leadership = Leadership(lease, self._note, longest_step_s=LONGEST_STEP_S)
+        self._metrics, self._alarm = metrics, alarm
         self._report, self._upkeep = report, UpkeepThread(upkeep, on_error=metrics.error)
         self._now, self._max_rows = now, max_rows
         self._progress = {source.name: _Progress() for source in sources}
         self._last_error = ""
-        self._last_turn = time.monotonic()
         self._renewed_at = 0.0
         self._reads_ahead = self._is_warm = False
 
@@ -119,7 +119,8 @@ class NearlineWorker:
         with self._leadership:
             try:
                 while not stop.is_set():
-                    self._last_turn = began = time.monotonic()
+                    began = time.monotonic()
+                    self._leadership.step()
                     if self._leadership.term is None and not self._take_over(until_idle=until_idle):
                         if until_idle:
                             return False
@@ -143,7 +144,7 @@ class NearlineWorker:
 
     def health(self) -> dict[str, Any]:
         """What the health page shows: well while the loop turns, leading or not."""
-        age, term = time.monotonic() - self._last_turn, self._leadership.term
+        age, term = self._leadership.seconds_since_step, self._leadership.term
         error = self._last_error or self._watch.load_error
         return {
             "is_well": age < 60 and not error,
@@ -195,6 +196,7 @@ class NearlineWorker:
 
     def _attempt(self, source: EventSource, stop: threading.Event) -> bool:
         progress = self._progress[source.name]
+        self._leadership.step()
         try:
             if progress.delivery is None:
                 progress.delivery = source.poll(self._max_rows, IDLE_S)
@@ -231,8 +233,7 @@ class NearlineWorker:
         except PositionMovedError as error:
             _LOG.info("%s", error)
             self._metrics.error(error)
-            if source is not None:
-                self._resume(source)
+            self._resume_or_resign(source)
             return True
         except LeaseLostError as error:
             _LOG.warning("%s", error)
@@ -284,6 +285,15 @@ class NearlineWorker:
         worst = max(self._progress.values(), key=lambda progress: progress.failures)
         if until_idle and worst.failures >= MOST_FAILURES and worst.error is not None:
             raise worst.error
+
+    def _resume_or_resign(self, source: EventSource | None) -> None:
+        """Read on from where the lake is; where the source or the lake does not answer, whoever leads next does."""
+        try:
+            if source is not None:
+                self._resume(source)
+        except _TRANSIENT as error:
+            self._note(error)
+            self._leadership.resign()
 
     def _resume(self, source: EventSource) -> None:
         self._progress[source.name].delivery = None

@@ -1,9 +1,19 @@
-"""Schedules of the batch jobs. They are stopped until someone starts them in the UI."""
+"""Schedules of the jobs. Those that build are stopped until someone starts them in the UI; the one that checks runs."""
 
 from datetime import timedelta
 
-from dagster import RunRequest, ScheduleDefinition, ScheduleEvaluationContext, schedule
+from dagster import (
+    DefaultScheduleStatus,
+    RunRequest,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from assets.lane_checks import is_nearline_used
+from assets.resources import DomainResource, LakeResource
 
 
 def daily_schedule(job: UnresolvedAssetJobDefinition) -> ScheduleDefinition:
@@ -32,6 +42,18 @@ def hourly_schedule(job: UnresolvedAssetJobDefinition) -> ScheduleDefinition:
 
 def nearline_checks_schedule(job: UnresolvedAssetJobDefinition) -> ScheduleDefinition:
     """At a quarter to each hour: how fresh the lists were, and whether both lanes still make the same."""
-    return ScheduleDefinition(
-        name="nearline_checks_hourly", job=job, cron_schedule="45 * * * *", execution_timezone="UTC"
+
+    @schedule(
+        job=job,
+        cron_schedule="45 * * * *",
+        execution_timezone="UTC",
+        name="nearline_checks_hourly",
+        default_status=DefaultScheduleStatus.RUNNING,
     )
+    def at_a_quarter_to(lake: LakeResource, domain: DomainResource) -> RunRequest | SkipReason:
+        """Nothing is started where the nearline lane has made no list."""
+        if not is_nearline_used(lake.lake, domain.domain):
+            return SkipReason("the nearline lane has renewed no list, so there is nothing to check")
+        return RunRequest()
+
+    return at_a_quarter_to

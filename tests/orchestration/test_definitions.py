@@ -35,6 +35,7 @@ print(json.dumps({
     "jobs": sorted(job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")),
     "schedules": sorted(schedule.name for schedule in defs.schedules),
     "sensors": sorted(sensor.name for sensor in defs.sensors),
+    "running": sorted(each.name for each in [*defs.schedules, *defs.sensors] if each.default_status.value == "RUNNING"),
     "undescribed": undescribed,
     "strays": strays,
     "heavy": heavy,
@@ -64,7 +65,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 def test_assets_jobs_schedules_and_sensors_are_those_on_record(described: dict[str, object]) -> None:
-    found = {name: described[name] for name in ("assets", "jobs", "schedules", "sensors")}
+    found = {name: described[name] for name in ("assets", "jobs", "running", "schedules", "sensors")}
     assert found == json.loads(EXPECTED.read_text())
 
 

@@ -1,8 +1,10 @@
 """A small market that the batch lane has built: 20 users, 20 items, three days, a champion, an index and lists."""
 
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ from assets.index import KIND as INDEX_KIND
 from assets.ingest import ingest_landing
 from assets.ingestion import publish_domain
 from assets.lake import BOOKKEEPING, Lake, append_frame
+from assets.lease import Lease
 from assets.model_inputs import read_catalogue, read_log
 from assets.pending_days import pending_days
 from assets.pseudonyms import pseudonymise
@@ -143,6 +146,12 @@ class Market:
             sources = connection.execute("SELECT DISTINCT source FROM ops.nearline_positions ORDER BY 1").fetchall()
             progress = [read_progress(connection, source) for (source,) in sources]
         return str([{name: replace(part, epoch=0) for name, part in sorted(parts.items())} for parts in progress])
+
+
+def move_leader(lease: Lease) -> None:
+    """Put the leader on another machine, as the lease tells it: nobody here can see whether it lives."""
+    with closing(sqlite3.connect(lease.file)) as connection, connection:
+        connection.execute("UPDATE lease SET holder = 'elsewhere:' || substr(holder, instr(holder, ':') + 1)")
 
 
 def land_history(market: Market) -> None:

@@ -10,8 +10,10 @@ from assets import serving
 from assets.batch_report import BatchReport
 from assets.domain import load_domain
 from assets.nearline_watch import LakeWatch
+from assets.pseudonyms import pseudonymise
 from assets.resources import ArtifactResource
 from assets.serving import Server
+from models.errors import PositionMovedError
 from models.recommender import Recommender
 from orchestration.nearline_lane import open_lane, open_watch
 
@@ -97,3 +99,26 @@ def test_who_leads_next_renews_what_was_made_while_a_model_was_loaded(market: An
     assert _process(market, successor).model_version == new
     _renew(market, successor)
     assert _versions(market) == {new}
+
+
+def test_a_leader_that_slept_does_not_undo_what_its_successor_made(market: Any) -> None:
+    slept = open_watch(market.settings)
+    _process(market, slept, "u07")
+    slept.leave([pseudonymise("u07", "freshet-demo-key")])
+    made = list[dict[str, str]]()
+
+    def sleep(stage: str) -> None:
+        if stage == "loaded" and not made:
+            delivery = market.delivery("later.csv", ["u07,i03,purchase,2026-01-04T10:00:00Z,1"])
+            open_lane(market.settings, open_watch(market.settings), now=lambda: NOW).process(
+                delivery, received_at=NOW, epoch=2
+            )
+            made.append(market.lists())
+
+    lane = open_lane(market.settings, slept, now=lambda: NOW, on_stage=sleep)
+    with pytest.raises(PositionMovedError, match="another worker has made lists of 1 of these users"):
+        lane.process(None, received_at=NOW, epoch=1)
+    assert market.lists() == made[0]
+    assert slept.left == 1
+    _renew(market, slept)
+    assert market.lists() == made[0]

@@ -16,12 +16,18 @@ from pydantic import SecretStr
 from assets.batch_report import BatchReport
 from assets.landing_zone import LandingZone
 from assets.lease import Lease
+from assets.nearline import NearlineLane
 from assets.nearline_commit import RowCounts
-from models.errors import SourceUnavailableError
+from assets.streams.landing import LandingSource
+from models.errors import PositionMovedError, SourceUnavailableError
+from models.nearline import Position
+from orchestration import nearline_worker
 from orchestration.nearline_assembly import build_worker
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.nearline_report import ReportThread
-from orchestration.nearline_worker import IDLE_S
+from orchestration.nearline_worker import IDLE_S, STANDBY_S
+
+from .market import move_leader
 
 FILES = {
     f"{batch}.csv": [
@@ -100,6 +106,61 @@ def test_two_leaders_at_once_do_nothing_twice(
         market.wait_until(lambda: accepted(market) == 12)
     assert (market.tables(), market.lists()) == undisturbed
     assert sum(report.counts.accepted for report in [*first.reports, *second.reports]) == 12
+
+
+def test_a_source_that_is_gone_when_its_position_moved_is_read_on_by_the_next_leader(
+    market: Any, start_worker: Any, undisturbed: tuple[dict[str, str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, resume, moved, resumed = NearlineLane.process, LandingSource.resume, [], []
+
+    def overtaken(*arguments: Any, **named: Any) -> BatchReport:
+        if not moved and arguments[1] is not None:
+            moved.append(arguments[1].source)
+            raise PositionMovedError("another worker has read it")
+        return process(*arguments, **named)
+
+    def gone_once(source: LandingSource, position: Position) -> None:
+        resumed.append(source.name)
+        if moved and len(resumed) == 3:
+            raise SourceUnavailableError("gone")
+        resume(source, position)
+
+    monkeypatch.setattr(NearlineLane, "process", overtaken)
+    monkeypatch.setattr(LandingSource, "resume", gone_once)
+    with start_worker(market) as run:
+        market.wait_until(lambda: bool(run.worker.health()["leads"]))
+        land_all(market)
+        market.wait_until(lambda: len(run.reports) == 3)
+        assert run.worker.health()["epoch"] == 2
+    assert (market.tables(), market.lists()) == undisturbed
+    assert len(resumed) == 5
+
+
+def test_a_worker_whose_batch_hangs_leads_no_longer_and_goes_on_when_it_can(
+    market: Any, start_worker: Any, undisturbed: tuple[dict[str, str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearline_worker, "LONGEST_STEP_S", 1.0)
+    lease = Lease(market.settings.root / "lease.sqlite", "nearline", 1.0)
+    with start_worker(market, lease) as run:
+        market.wait_until(lambda: bool(run.worker.health()["snapshot"]))
+        # Whoever writes holds this lock; a batch waits for it for two minutes.
+        with market.lake.lock():
+            land_all(market)
+            market.wait_until(lambda: lease.leader(time.time()) is None)
+        market.wait_until(lambda: len(run.reports) == 3)
+        market.wait_until(lambda: lease.leader(time.time()) is not None)
+        assert run.worker.health()["epoch"] == 1
+    assert (market.tables(), market.lists()) == undisturbed
+
+
+def test_a_worker_that_stands_by_is_well(market: Any, start_worker: Any) -> None:
+    lease = Lease(market.settings.root / "lease.sqlite", "nearline", 60.0)
+    assert lease.take(time.time()) is not None
+    move_leader(lease)
+    with start_worker(market, lease) as run:
+        time.sleep(3 * STANDBY_S)
+        health = run.worker.health()
+    assert (health["is_well"], health["leads"], health["epoch"]) == (True, False, None)
 
 
 def test_a_new_champion_is_taken_up_without_a_stop(market: Any, start_worker: Any) -> None:
