@@ -240,7 +240,8 @@ class Lake:
         """
         connection.execute(f"SET memory_limit = '{self.memory_limit}'")
         connection.execute(f"SET threads = {self.threads}" if self.threads else "RESET threads")
-        Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
+        if self.catalogue.startswith("sqlite:"):
+            Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
         options = [f"DATA_PATH '{self.data_path}/'", "DATA_INLINING_ROW_LIMIT 0"]
         if snapshot is not None:
             options = [f"SNAPSHOT_VERSION {snapshot}"]

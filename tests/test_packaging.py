@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from pydantic import SecretStr
 
 from orchestration.settings import Settings
 
@@ -54,14 +55,41 @@ def test_the_commands_of_the_project_exist() -> None:
 def test_compose_has_the_services_with_health_checks() -> None:
     services = COMPOSE["services"]
     own = {"prepare", "code-location", "nearline-location", "webserver", "daemon", "nearline"}
-    assert set(services) == {"postgres", "mlflow", *own}
-    assert {name for name, service in services.items() if "healthcheck" not in service} == {"prepare"}
+    streams = {name for name, service in services.items() if service.get("profiles") == ["streams"]}
+    assert streams == {"redis", "kafka", "kafka-topic"}
+    assert set(services) == {"postgres", "mlflow", *own, *streams}
+    assert {name for name, service in services.items() if "healthcheck" not in service} == {"prepare", "kafka-topic"}
+
+
+def test_what_starts_without_a_profile_needs_nothing_of_one() -> None:
+    services = COMPOSE["services"]
+    always = [service for service in services.values() if "profiles" not in service]
+    needed = {name for service in always for name in service.get("depends_on", ())}
+    assert needed
+    assert {name for name in needed if "profiles" in services[name]} == set()
+
+
+def test_compose_pins_the_images_that_it_does_not_build() -> None:
+    images = {service["image"] for service in COMPOSE["services"].values() if "build" not in service}
+    assert len(images) == 3
+    assert [image for image in images if not re.fullmatch(r"[a-z/]+:\d+(\.\d+)*", image)] == []
 
 
 def test_compose_uses_the_names_of_the_settings() -> None:
     known = {f"FRESHET_{name.upper()}" for name in Settings.model_fields}
-    used = {name for service in COMPOSE["services"].values() for name in service["environment"]}
+    used = {name for service in COMPOSE["services"].values() for name in service.get("environment", ())}
     assert {name for name in used if name.startswith("FRESHET_")} <= known
+
+
+@pytest.mark.parametrize("service", ["nearline", "nearline-location"])
+def test_compose_hands_the_settings_of_streams_on_with_their_own_defaults(service: str) -> None:
+    given = COMPOSE["services"][service]["environment"]
+    for name in ("nearline_redis_url", "nearline_redis_stream", "nearline_kafka", "nearline_kafka_topic"):
+        default = Settings.model_fields[name].default
+        text = default.get_secret_value() if isinstance(default, SecretStr) else default
+        variable = f"FRESHET_{name.upper()}"
+        assert given[variable] == f"${{{variable}:-{text}}}"
+    assert given["FRESHET_MIRROR"] == "${FRESHET_MIRROR:-off}"
 
 
 def test_compose_has_no_secret_and_no_default_for_one() -> None:

@@ -147,7 +147,10 @@ def test_lists_of_an_earlier_version_stay_readable(lake: Lake) -> None:
         "postgres:postgresql://freshet:hunter2@127.0.0.1:1/lake",
     ],
 )
-def test_a_catalogue_that_does_not_answer_is_told_without_its_password(catalogue: str, tmp_path: Path) -> None:
+def test_a_catalogue_that_does_not_answer_is_told_without_its_password(
+    catalogue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     lake = Lake(catalogue, tmp_path / "data", tmp_path / "lock")
     with pytest.raises(LakeError) as caught:
         lake.current_snapshot()
@@ -155,6 +158,7 @@ def test_a_catalogue_that_does_not_answer_is_told_without_its_password(catalogue
     assert "127.0.0.1" in told
     assert "hunter2" not in told
     assert "and more" not in told
+    assert not any("postgres" in path.name for path in tmp_path.iterdir())
 
 
 def test_a_catalogue_that_is_no_database_is_explained(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from assets.mirrors.remote import RedisMirror
 REDIS = "redis://127.0.0.1:6379/9"
 
 
-@pytest.fixture(params=["embedded", "redis"])
+@pytest.fixture(params=["embedded", pytest.param("redis", marks=pytest.mark.redis)])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], ListMirror]]:
     """Opens the same mirror, as another process would."""
     if request.param == "embedded":
