@@ -59,7 +59,7 @@ def _landing(lake: Lake, folder: Path) -> Stream:
 
 def open_redis() -> Stream:
     """A stream of the Redis on this machine."""
-    if not _listens(6379):
+    if not listens(6379):
         pytest.skip("no Redis on this machine")
     client, key = redis.Redis.from_url(REDIS), f"test-{uuid4()}"
 
@@ -90,7 +90,8 @@ def _mock_servers(producer: Producer) -> str:
     return ",".join(f"{broker.host}:{broker.port}" for broker in brokers.values())
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether anything answers at a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -1,5 +1,7 @@
 """With PostgreSQL as catalogue: batch and nearline at the same time, and a connection that is cut."""
 
+import random
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SERVER = "postgresql://postgres@127.0.0.1:5432"
-ROUNDS = 3
+ROUNDS, CUTS = 3, 4
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +54,28 @@ def test_batch_and_nearline_write_at_the_same_time(market: Any, start_worker: An
     assert market.lists() == by_delta
 
 
-def test_a_connection_that_is_cut_loses_nothing(market: Any, start_worker: Any, database: str) -> None:
-    before = _renewed(market)
+def test_connections_that_are_cut_at_random_moments_lose_nothing(market: Any, start_worker: Any, database: str) -> None:
+    before, moments = _renewed(market), random.Random(7)
     killer = psycopg2.connect(f"{SERVER}/postgres")
     killer.autocommit = True
     with start_worker(market) as run, killer.cursor() as cursor:
         market.wait_until(lambda: bool(run.worker.health()["leads"] and run.worker.health()["snapshot"]))
         for batch in range(ROUNDS):
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
             _land(market, "cut", batch, minute=30)
+            for _ in range(CUTS):
+                time.sleep(moments.uniform(0, 0.5))
+                cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
             market.wait_until(lambda batch=batch: _accepted(market, "cut") == 5 * (batch + 1))
         market.wait_until(lambda: bool(run.worker.health()["is_well"]))
+        market.wait_until(lambda: _is_at_rest(market, run))
     killer.close()
     events = market.lake.frame("SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM raw.events")
     assert events["n"].item() == events["ids"].item()
     assert _renewed(market) - before == 5 * ROUNDS
+    by_delta = market.lists()
+    market.build()
+    market.publish(as_of=datetime(2026, 1, 5))
+    assert market.lists() == by_delta
 
 
 def _is_at_rest(market: Any, run: Any) -> bool:
