@@ -4,6 +4,7 @@ The step is `models.nearline.advance` itself, on a market that is drawn here: ev
 step and one event in it. Each catalogue has its own recommender (popularity, co-occurrence and ALS with its index).
 """
 
+import math
 import time
 from itertools import pairwise
 from typing import Any
@@ -42,20 +43,37 @@ _CONFIG = RecommenderConfig.from_dict(
 )
 
 
-def curve(item_counts: list[int], user_counts: list[int]) -> list[dict[str, Any]]:
-    """Seconds of one step, the median of three short ones, for each size of catalogue and number of touched users."""
-    points = []
+def curve(
+    item_counts: list[int], user_counts: list[int], longest_s: float = math.inf
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Seconds of one step for each size of catalogue and number of touched users.
+
+    Args:
+        item_counts: Sizes of the catalogue.
+        user_counts: Numbers of touched users, ascending.
+        longest_s: A step that should take longer, by the one before it, is left out.
+
+    Returns:
+        `items, users, seconds` of each step, the median of three short ones; and `items, users, expected_s` of those
+        left out.
+    """
+    points, left_out = list[dict[str, Any]](), list[dict[str, Any]]()
     for items in item_counts:
         maker, most = maker_of(items), max(user_counts)
         interactions = drawn(most, items, BEFORE, "2026-01-01")
         fresh = drawn(most, items, 1, "2026-01-03")
         for users in user_counts:
+            before = points[-1] if points and points[-1]["items"] == items else {"seconds": 0.0, "users": 1}
+            expected = before["seconds"] * users / before["users"]
+            if expected > longest_s:
+                left_out.append({"items": items, "users": users, "expected_s": round(expected)})
+                continue
             taken = [step(maker, interactions, fresh, users)]
             while taken[0] < LONG_S and len(taken) < REPEATS:
                 taken.append(step(maker, interactions, fresh, users))
             points.append({"items": items, "users": users, "seconds": round(float(np.median(taken)), 4)})
             print(points[-1], flush=True)
-    return points
+    return points, left_out
 
 
 def grows_with_users(points: list[dict[str, Any]]) -> bool:

@@ -76,6 +76,15 @@ def test_a_step_that_grows_faster_than_its_users_is_told_apart() -> None:
 def test_the_curve_has_a_point_for_each_size() -> None:
     from nearline_touched import curve
 
-    points = curve([60], [1, 3])
+    points, left_out = curve([60], [1, 3])
     assert [(point["items"], point["users"]) for point in points] == [(60, 1), (60, 3)]
     assert all(point["seconds"] > 0 for point in points)
+    assert not left_out
+
+
+def test_steps_that_would_take_too_long_are_left_out_and_named() -> None:
+    from nearline_touched import curve
+
+    points, left_out = curve([60], [1, 100_000, 1_000_000], longest_s=20)
+    assert [(point["items"], point["users"]) for point in points] == [(60, 1)]
+    assert [(size["users"], size["expected_s"] > 20) for size in left_out] == [(100_000, True), (1_000_000, True)]
