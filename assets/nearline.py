@@ -162,9 +162,7 @@ class NearlineLane:
 
                 work = commit_batch(
                     None if staged is None else replace(staged, new_events=len(touched.events)),
-                    ComingLists(self._domain.surface, touched.user_ids, self._watch.snapshot, made)
-                    if touched.user_ids
-                    else None,
+                    self._coming(touched, made),
                     epoch=epoch,
                     received_at=received_at,
                     now=lambda: _kept(committed, self._now()),
@@ -242,6 +240,11 @@ class NearlineLane:
                 write_list_block(step.histories, step.lists, folder / f"{number:06d}.parquet")
             done.append(_Done(step, pairs, events))
         return done
+
+    def _coming(self, touched: _Touched, made: Callable[[], NewLists]) -> ComingLists | None:
+        if not touched.user_ids:
+            return None
+        return ComingLists(self._domain.surface, touched.user_ids, self._watch.snapshot, made)
 
     def _lists(self, loaded: Loaded, source: str, touched: _Touched, as_of: datetime, folder: Path) -> NewLists:
         made = loaded.server.list_facts(input_snapshot=self._watch.input_snapshot, as_of=as_of, lane="nearline")

@@ -155,7 +155,7 @@ class ItemIndex:
             raise NotFittedError(f"the index has no vectors of {name!r}, only of {', '.join(self.names) or 'nothing'}")
         probes, index = self._probes.get(name, 0), self._indexes[name]
         if probes and allowed is not None:
-            probes = min(-(-probes * index.ntotal // max(int(allowed.sum()), 1)), index.nlist)
+            probes = min(-(-probes * index.ntotal // max(int(np.count_nonzero(allowed)), 1)), index.nlist)
         return self._search(name, queries, count, probes, allowed)
 
     def measure_recall(self, name: str, queries: FloatArray, *, k: int | None = None) -> float:

@@ -165,14 +165,9 @@ class NearlineWorker:
             return False
         # Snapshots since the last term may be forgotten by now, so what they added cannot be taken in.
         self._watch.unload()
-        try:
-            for source in self._sources:
-                self._resume(source)
-        except _TRANSIENT as error:
-            self._note(error)
-            self._leadership.resign()
+        if (error := self._resume_or_resign(self._sources)) is not None:
             if until_idle:
-                raise
+                raise error
             return False
         _LOG.info("leading: %s", self._leadership.term)
         return True
@@ -233,7 +228,7 @@ class NearlineWorker:
         except PositionMovedError as error:
             _LOG.info("%s", error)
             self._metrics.error(error)
-            self._resume_or_resign(source)
+            self._resume_or_resign([] if source is None else [source])
             return True
         except LeaseLostError as error:
             _LOG.warning("%s", error)
@@ -286,14 +281,16 @@ class NearlineWorker:
         if until_idle and worst.failures >= MOST_FAILURES and worst.error is not None:
             raise worst.error
 
-    def _resume_or_resign(self, source: EventSource | None) -> None:
-        """Read on from where the lake is; where the source or the lake does not answer, whoever leads next does."""
+    def _resume_or_resign(self, sources: Sequence[EventSource]) -> Exception | None:
+        """Read on from where the lake is; where a source or the lake does not answer, resign and return why."""
         try:
-            if source is not None:
+            for source in sources:
                 self._resume(source)
         except _TRANSIENT as error:
             self._note(error)
             self._leadership.resign()
+            return error
+        return None
 
     def _resume(self, source: EventSource) -> None:
         self._progress[source.name].delivery = None
