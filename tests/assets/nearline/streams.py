@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +69,18 @@ def open_redis() -> Stream:
         client.expire(key, 600)
 
     return Stream(RedisStreamSource(REDIS, key), send, lambda: RedisStreamSource(REDIS, key))
+
+
+def redis_key(source: EventSource) -> str:
+    """Key of the stream that a source reads."""
+    return source.name.removeprefix("redis:")
+
+
+def resumed(made: Stream) -> Iterator[Stream]:
+    """A stream that is read from its beginning, and closed at the end."""
+    made.source.resume({})
+    yield made
+    made.source.close()
 
 
 def open_kafka() -> Stream:

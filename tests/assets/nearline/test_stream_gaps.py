@@ -15,7 +15,7 @@ from assets.streams.redis_stream import GROUP
 from assets.streams.removed_entries import StreamState
 from models.errors import SourceGapError
 
-from .streams import REDIS, TOPIC, Stream, events, open_kafka, open_redis, poll, users
+from .streams import REDIS, TOPIC, Stream, events, open_kafka, open_redis, poll, redis_key, resumed, users
 
 LARGE = [{**event, "padding": "x" * 900_000} for event in events(*range(10, 20))]
 """More than the 5 MiB that the broker for tests keeps of a partition; each is written by itself."""
@@ -23,27 +23,17 @@ LARGE = [{**event, "padding": "x" * 900_000} for event in events(*range(10, 20))
 
 @pytest.fixture
 def stream() -> Iterator[Stream]:
-    made = open_redis()
-    made.source.resume({})
-    yield made
-    made.source.close()
+    yield from resumed(open_redis())
 
 
 @pytest.fixture
 def topic() -> Iterator[Stream]:
-    made = open_kafka()
-    made.source.resume({})
-    yield made
-    made.source.close()
+    yield from resumed(open_kafka())
 
 
 @pytest.fixture(scope="module")
 def client() -> Any:
     return redis.Redis.from_url(REDIS, decode_responses=True)
-
-
-def _key(stream: Stream) -> str:
-    return stream.source.name.removeprefix("redis:")
 
 
 def _begun(stream: Stream, rows: int = 2) -> dict[str, str]:
@@ -65,8 +55,8 @@ def _read_on(source: EventSource, wait_s: float = 0.3) -> list[str]:
 @pytest.mark.redis
 def test_trimmed_entries_are_told_when_a_reader_takes_over(stream: Stream, client: Any) -> None:
     position = _begun(stream)
-    client.xtrim(_key(stream), maxlen=2, approximate=False)
-    left = client.xinfo_stream(_key(stream))["first-entry"][0]
+    client.xtrim(redis_key(stream.source), maxlen=2, approximate=False)
+    left = client.xinfo_stream(redis_key(stream.source))["first-entry"][0]
     other = stream.reopen()
     other.resume(position)
     with pytest.raises(SourceGapError, match=f"{position['']}, but 2 entries .* begins with {left}, .*MAXLEN"):
@@ -81,7 +71,7 @@ def test_trimmed_entries_are_told_when_a_reader_takes_over(stream: Stream, clien
 def test_trimmed_entries_are_told_while_a_reader_polls(stream: Stream, client: Any) -> None:
     _begun(stream, rows=6)
     stream.send(events(*range(6, 10)))
-    client.xtrim(_key(stream), maxlen=0, approximate=False)
+    client.xtrim(redis_key(stream.source), maxlen=0, approximate=False)
     with pytest.raises(SourceGapError, match="4 entries after it were removed unread; nothing is left"):
         stream.source.poll(100, 0.1)
     stream.send(events(11))
@@ -91,13 +81,13 @@ def test_trimmed_entries_are_told_while_a_reader_polls(stream: Stream, client: A
 @pytest.mark.redis
 def test_entries_that_are_removed_once_they_were_read_are_no_gap(stream: Stream, client: Any) -> None:
     position = _begun(stream, rows=3)
-    client.xtrim(_key(stream), maxlen=3, approximate=False)
+    client.xtrim(redis_key(stream.source), maxlen=3, approximate=False)
     stream.source.resume(position)
     second = poll(stream.source, 2)
-    client.xdel(_key(stream), second.after[""])
-    client.xtrim(_key(stream), maxlen=1, approximate=False)
+    client.xdel(redis_key(stream.source), second.after[""])
+    client.xtrim(redis_key(stream.source), maxlen=1, approximate=False)
     assert _read_on(stream.source) == ["u5"]
-    client.xtrim(_key(stream), maxlen=0, approximate=False)
+    client.xtrim(redis_key(stream.source), maxlen=0, approximate=False)
     stream.send(events(6))
     assert _read_on(stream.source) == ["u6"]
 
@@ -105,15 +95,15 @@ def test_entries_that_are_removed_once_they_were_read_are_no_gap(stream: Stream,
 @pytest.mark.redis
 def test_a_stream_that_was_trimmed_before_it_was_first_read_has_no_gap(stream: Stream, client: Any) -> None:
     stream.send(events(*range(6)))
-    client.xtrim(_key(stream), maxlen=2, approximate=False)
+    client.xtrim(redis_key(stream.source), maxlen=2, approximate=False)
     assert _read_on(stream.source) == ["u4", "u5"]
 
 
 @pytest.mark.redis
 def test_a_gap_that_nobody_counted_may_be_one(stream: Stream, client: Any) -> None:
     position = _begun(stream)
-    client.xgroup_destroy(_key(stream), GROUP)
-    client.xtrim(_key(stream), maxlen=2, approximate=False)
+    client.xgroup_destroy(redis_key(stream.source), GROUP)
+    client.xtrim(redis_key(stream.source), maxlen=2, approximate=False)
     stream.source.resume(position)
     with pytest.raises(SourceGapError, match="may have been removed unread"):
         stream.source.poll(1, 0.1)
@@ -124,7 +114,7 @@ def test_a_gap_that_nobody_counted_may_be_one(stream: Stream, client: Any) -> No
 @pytest.mark.parametrize("is_resumed", [False, True])
 def test_a_stream_that_was_made_anew_is_told(stream: Stream, client: Any, is_resumed: bool) -> None:
     position = _begun(stream, rows=6)
-    client.delete(_key(stream))
+    client.delete(redis_key(stream.source))
     if is_resumed:
         stream.source.resume(position)
     with pytest.raises(SourceGapError, match="made anew"):
@@ -152,14 +142,14 @@ def test_a_redis_that_does_not_count_what_was_added(first: str | None, is_resume
 
 @pytest.mark.redis
 def test_a_worker_tells_a_gap_and_goes_on(market: Any, start_worker: Any, stream: Stream, client: Any) -> None:
-    address = {"nearline_redis_url": SecretStr(REDIS), "nearline_redis_stream": _key(stream)}
+    address = {"nearline_redis_url": SecretStr(REDIS), "nearline_redis_stream": redis_key(stream.source)}
     settings = market.settings.model_copy(update=address)
     known = "SELECT count(*) AS n FROM raw.events WHERE item_id = 'i'"
     stream.send(events(1))
     with start_worker(Namespace(settings=settings)):
         market.wait_until(lambda: market.lake.frame(known)["n"].item() == 1)
     stream.send(events(2, 3))
-    client.xtrim(_key(stream), maxlen=1, approximate=False)
+    client.xtrim(redis_key(stream.source), maxlen=1, approximate=False)
     with start_worker(Namespace(settings=settings)) as run:
         market.wait_until(lambda: market.lake.frame(known)["n"].item() == 2)
     errors = run.metrics.registry.get_sample_value("freshet_nearline_errors_total", {"kind": "SourceGapError"})

@@ -16,15 +16,24 @@ from assets.streams.kafka import KafkaSource
 from assets.streams.redis_stream import GROUP, RedisStreamSource
 from models.errors import SourceUnavailableError
 
-from .streams import CUT_AT_ANY_ROW, REDIS, Stream, events, open_kafka, open_redis, open_stream, poll, users
+from .streams import (
+    CUT_AT_ANY_ROW,
+    REDIS,
+    Stream,
+    events,
+    open_kafka,
+    open_redis,
+    open_stream,
+    poll,
+    redis_key,
+    resumed,
+    users,
+)
 
 
 @pytest.fixture(params=["landing", *CUT_AT_ANY_ROW])
 def stream(request: pytest.FixtureRequest, lake: Lake, tmp_path: Path) -> Iterator[Stream]:
-    made = open_stream(request.param, lake, tmp_path)
-    made.source.resume({})
-    yield made
-    made.source.close()
+    yield from resumed(open_stream(request.param, lake, tmp_path))
 
 
 def test_rows_come_in_order_with_where_they_come_from(stream: Stream) -> None:
@@ -118,7 +127,7 @@ def test_a_reader_that_takes_over_goes_on_with_the_count_of_the_group() -> None:
 def test_an_entry_that_is_no_text_is_a_broken_row() -> None:
     made = open_redis()
     made.source.resume({})
-    client, key = redis.Redis.from_url(REDIS), made.source.name.removeprefix("redis:")
+    client, key = redis.Redis.from_url(REDIS), redis_key(made.source)
     client.xadd(key, {"event": b'{"user_id": "\xff"}'})
     client.xadd(key, {"user_id": b"\xff"})
     made.send(events(1))
@@ -158,7 +167,7 @@ def test_entries_that_a_group_left_pending_are_settled() -> None:
     made.send(events(1, 2))
     made.source.resume({})
     client = redis.Redis.from_url(REDIS)
-    key = made.source.name.removeprefix("redis:")
+    key = redis_key(made.source)
     client.xreadgroup(GROUP, "somebody", {key: ">"})
     delivery = poll(made.source)
     made.source.acknowledge(delivery)
@@ -200,12 +209,12 @@ def test_a_reader_that_takes_over_in_the_middle_counts_what_waits() -> None:
 
 def _lag(source: EventSource) -> int | None:
     """What Redis' own tools show."""
-    return redis.Redis.from_url(REDIS).xinfo_groups(source.name.removeprefix("redis:"))[0]["lag"]
+    return redis.Redis.from_url(REDIS).xinfo_groups(redis_key(source))[0]["lag"]
 
 
 def _forget_count(source: EventSource, position: str) -> None:
     """Put the group to a position as another tool does, so that Redis does not know how many entries were read."""
-    redis.Redis.from_url(REDIS).xgroup_setid(source.name.removeprefix("redis:"), GROUP, position)
+    redis.Redis.from_url(REDIS).xgroup_setid(redis_key(source), GROUP, position)
 
 
 @pytest.mark.redis
