@@ -1,11 +1,12 @@
 """What the worker and the sensor's job tell of a batch of the nearline lane."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from assets.mirrors.held_lists import CommittedLists
 from assets.nearline_commit import NewLists, RowCounts
 from assets.prepared_server import Loaded
+from models.nearline import Position
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class BatchReport:
     """Seconds from the latest event of each touched user to the commit."""
     arrival_lags: tuple[float, ...]
     """Seconds from the arrival of the first event of each touched user to the commit."""
+    position: Position = field(default_factory=dict)
+    """How far the source was read, of each partition among its rows."""
     lists: CommittedLists | None = None
     """All that the batch did to the lists; None where it did nothing, or took items out of others' lists as well."""
 
@@ -37,6 +40,7 @@ def report_of(
     snapshot: int,
     as_of: datetime,
     committed_at: datetime,
+    position: Position,
 ) -> BatchReport:
     """The report of a batch that was committed.
 
@@ -48,6 +52,7 @@ def report_of(
         snapshot: As which it was committed.
         as_of: Moment that the lists are for.
         committed_at: Moment of the commit, UTC without a zone.
+        position: How far the source was read.
     """
     fresh = None if lists is None else lists.freshness
     lags = [] if fresh is None else (committed_at - fresh["event_at"]).dt.total_seconds().tolist()
@@ -63,4 +68,5 @@ def report_of(
         committed_at=committed_at,
         event_lags=tuple(lags),
         arrival_lags=tuple(waits),
+        position=position,
     )

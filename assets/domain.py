@@ -8,6 +8,7 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,8 @@ class Domain:
     """Name of the domain, equal to the file's name."""
 
     event_weights: dict[str, float]
-    """Known event types and the weight of one event as evidence of interest; 0 keeps a type out of the marts."""
+    """Known event types and the weight of one event as evidence of interest; 0 keeps a type out of the marts, and below
+    0 it hides the item from the user, whatever the number."""
 
     session_gap_minutes: int = 30
     """Idle minutes that end a session."""
@@ -112,7 +114,8 @@ class Domain:
             ConfigurationError: a value is out of range; names the key.
         """
         checks = {
-            "event_weights": bool(self.event_weights) and all(weight >= 0 for weight in self.event_weights.values()),
+            "event_weights": any(weight > 0 for weight in self.event_weights.values())
+            and all(isfinite(weight) for weight in self.event_weights.values()),
             "segment_by": self.segment_by in ("", "age_band", "region"),
             "top_k": self.top_k >= 1,
             "cold_share": 0 <= self.cold_share <= 1,

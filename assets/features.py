@@ -11,6 +11,7 @@ from dagster import AssetKey, MaterializeResult, asset
 from assets.builds import Recipe, data_as_of, recorded_build
 from assets.lake import Lake
 from assets.resources import DomainResource, LakeResource
+from assets.warehouse_sql import HISTORY_ROWS
 from models.schema import ITEM_TEXTS, TRAINING_INTERACTIONS, USER_HISTORIES
 
 HISTORY_LENGTH = 5_000
@@ -21,11 +22,12 @@ RECIPES = {
     "training_interactions": Recipe(
         "1", tables=("marts.interactions",), domain_keys=("validation_share", "test_share")
     ),
-    "user_histories": Recipe("1", tables=("marts.interactions", "marts.users")),
+    "user_histories": Recipe("2", tables=("marts.interactions", "marts.hides", "marts.users")),
 }
 """What each feature table is made of."""
 
 _INTERACTIONS = "SELECT event_id, user_id, item_id, event_at, weight, source_order FROM marts.interactions"
+_HISTORY_ROWS = f"SELECT * EXCLUDE (event_day) FROM ({HISTORY_ROWS})"
 
 
 @asset(deps=[AssetKey("items")], group_name="features", kinds={"ducklake"}, owners=["team:data"], code_version="1")
@@ -77,14 +79,14 @@ def training_interactions(lake: LakeResource, domain: DomainResource) -> Materia
 
 
 @asset(
-    deps=[AssetKey("interactions"), AssetKey("users")],
+    deps=[AssetKey("interactions"), AssetKey("hides"), AssetKey("users")],
     group_name="features",
     kinds={"ducklake"},
     owners=["team:data"],
-    code_version="1",
+    code_version="2",
 )
 def user_histories(lake: LakeResource, domain: DomainResource) -> MaterializeResult[Any]:
-    """One row per user with interactions: the latest of them as lists, oldest first."""
+    """One row per user with interactions or hidden items: the latest of them as lists, oldest first."""
     with recorded_build(lake.lake, domain.domain, "user_histories", RECIPES["user_histories"]) as build:
         frame = histories_of(lake.lake)
         build.as_of = data_as_of(lake.lake)
@@ -104,7 +106,7 @@ def histories_of(lake: Lake, user_ids: list[str] | None = None) -> pd.DataFrame:
     from models import features
 
     where, parameters = ("", []) if user_ids is None else ("WHERE user_id IN (SELECT unnest(?))", [user_ids])
-    interactions = lake.frame(f"{_INTERACTIONS} {where}", parameters)
+    interactions = lake.frame(f"{_HISTORY_ROWS} {where}", parameters)
     ordered = features.in_order(interactions)
     users = lake.frame(f"SELECT user_id, segment FROM marts.users {where}", parameters)
     return features.user_histories(ordered, users.set_index("user_id")["segment"], length=HISTORY_LENGTH)

@@ -16,13 +16,13 @@ from filelock import FileLock, Timeout
 
 from assets.duckdb_engines import borrowed_connection
 from assets.lake_errors import explained, patient, shown_cause
-from assets.list_migration import renew_old_lists
 from assets.list_table import TOP_K_ITEMS_VIEW
 from assets.scratch import scratch_name
 from assets.sqlite_catalogue import let_readers_in
+from assets.table_migrations import renew_old_tables
 from assets.table_options import set_group_rows
 from models.errors import LakeError, LakeLockedError
-from models.schema import TABLES, TOP_K, Table
+from models.schema import TABLES, Table
 
 BOOKKEEPING = ("ingested_at", "source_file", "source_row", "quarantined_at", "replayed_at", "built_at", "seconds")
 """Columns that say when or by which file a row came; two runs over the same input may differ in them."""
@@ -149,7 +149,7 @@ class Lake:
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             for table in TABLES:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {table.qualified_name} ({column_sql(table)})")
-            renew_old_lists(connection, column_sql(TOP_K))
+            renew_old_tables(connection, {table: column_sql(table) for table in TABLES})
             connection.execute(TOP_K_ITEMS_VIEW)
 
         self.data_path.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ from assets.serving import USERS_PER_BLOCK
 from assets.streams.contract import Delivery
 from assets.warehouse_sql import EVENT_COLUMNS
 from models.errors import StaleStateError
-from models.nearline import RebuiltDays, Step, advance
+from models.nearline import Position, RebuiltDays, Step, advance
 from quality.row_rules import RuleContext
 
 STAGES = ("polled", "staged", "loaded", "advanced", "committed", "remembered")
@@ -56,6 +56,8 @@ class _Touched:
     """`user_id, event_day` of these."""
     user_ids: tuple[str, ...]
     """All users whose lists are to be made."""
+    position: Position
+    """Position after these events."""
 
 
 class NearlineLane:
@@ -121,7 +123,7 @@ class NearlineLane:
         for _ in range(3):
             if self._watch.left:
                 after = self.process(None, received_at=received_at, epoch=epoch)
-                report = replace(after, source=report.source, counts=report.counts)
+                report = replace(after, source=report.source, counts=report.counts, position=report.position)
         return report
 
     def _renewed_with(self, delivery: Delivery | None) -> int:
@@ -187,7 +189,8 @@ class NearlineLane:
         self._take_items(staged)
         self._on_stage("remembered")
         at = committed[-1] if committed else self._now()
-        report = report_of(loaded, lists, source, written.value, written.snapshot, as_of, at)
+        position = steps[0].step.position if steps else touched.position
+        report = report_of(loaded, lists, source, written.value, written.snapshot, as_of, at, position)
         held = None if lists is None or struck else CommittedLists.of(lists.made, [done.step for done in steps])
         return replace(report, lists=held)
 
@@ -217,7 +220,8 @@ class NearlineLane:
         # Not `isin`, which takes a second for the hundred thousand events of a busy day.
         is_fresh = np.array([event not in known for event in events["event_id"].tolist()], dtype=bool)
         fresh = events if is_fresh.all() else events[is_fresh]
-        return _Touched(fresh, user_days(fresh), tuple(sorted({*fresh["user_id"], *renewed})))
+        position = staged.delivery.after if staged else {}
+        return _Touched(fresh, user_days(fresh), tuple(sorted({*fresh["user_id"], *renewed})), position)
 
     def _advance(self, loaded: Loaded, touched: _Touched, as_of: datetime, folder: Path) -> list["_Done"]:
         """One step for each block of users; writes their lists."""
@@ -231,7 +235,7 @@ class NearlineLane:
             step = advance(
                 loaded.server.maker,
                 self._watch.states.state(users),
-                RebuiltDays(pairs, rebuilt, {}),
+                RebuiltDays(pairs, rebuilt, touched.position),
                 users=users,
                 history_length=HISTORY_LENGTH,
                 as_of=seconds(as_of),

@@ -17,6 +17,7 @@ from pydantic import Field
 from assets.builds import Recipe, built_version, data_as_of, recorded_build
 from assets.champion import CHAMPION, load_champion
 from assets.domain import Domain
+from assets.features import HISTORY_LENGTH
 from assets.index import INDEX, load_index
 from assets.lake import Lake
 from assets.list_blocks import write_list_block
@@ -25,7 +26,7 @@ from assets.mirrors.publishing import mirror_lists
 from assets.model_inputs import RERANK_KEYS, rerank_rules, seconds
 from assets.resources import ArtifactResource, DomainResource, LakeResource, MirrorResource
 from assets.scratch import scratch_folder
-from models.nearline import ListMaker
+from models.nearline import BuiltState, ListMaker, RebuiltDays, advance
 
 if TYPE_CHECKING:
     from models.pipeline import RerankRules
@@ -55,7 +56,8 @@ RECIPES = {
 _USERS = """
 SELECT
     u.user_id, coalesce(h.item_ids, []) AS item_ids, coalesce(h.weights, []) AS weights,
-    coalesce(h.event_ats, []) AS event_ats, h.last_event_at, u.segment
+    coalesce(h.event_ats, []) AS event_ats, coalesce(h.hidden_item_ids, []) AS hidden_item_ids, h.last_event_at,
+    u.segment
 FROM marts.users AS u LEFT JOIN features.user_histories AS h USING (user_id)
 """
 
@@ -64,10 +66,14 @@ _UNCHANGED = """
 SELECT l.user_id
 FROM serving.top_k AS l
 LEFT JOIN features.user_histories AS now USING (user_id)
-LEFT JOIN (FROM features.user_histories AT (VERSION => {snapshot})) AS before USING (user_id)
+LEFT JOIN (
+    (SELECT NULL::VARCHAR[] AS hidden_item_ids LIMIT 0)  -- earlier versions had none
+    UNION ALL BY NAME FROM features.user_histories AT (VERSION => {snapshot})
+) AS before USING (user_id)
 WHERE
     l.surface = ? AND l.lane = 'batch' AND l.input_snapshot = ?
     AND now.item_ids IS NOT DISTINCT FROM before.item_ids AND now.weights IS NOT DISTINCT FROM before.weights
+    AND now.hidden_item_ids IS NOT DISTINCT FROM before.hidden_item_ids
 """
 
 
@@ -121,7 +127,7 @@ class Server:
         )
 
     def lists(self, histories: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
-        """Lists of users.
+        """Lists of users: the step of all lanes, with histories that hold all events already.
 
         Args:
             histories: Rows of `features.user_histories`.
@@ -130,7 +136,15 @@ class Server:
         Returns:
             Frame `user_id, rank, item_id, score, source, reason, contributions, propensity`.
         """
-        return self.maker.lists(histories, as_of=seconds(as_of))
+        step = advance(
+            self.maker,
+            BuiltState(histories),
+            RebuiltDays.none(),
+            users=histories["user_id"].tolist(),
+            history_length=HISTORY_LENGTH,
+            as_of=seconds(as_of),
+        )
+        return step.lists
 
     @property
     def maker(self) -> ListMaker:

@@ -19,7 +19,7 @@ from assets.full_lists import interactions_in_full, lists_as_text, segments_of
 from assets.lake import Lake
 from assets.model_inputs import seconds
 from assets.serving import Server
-from assets.warehouse_sql import InteractionRules
+from assets.warehouse_sql import HISTORY_ROWS, InteractionRules
 from models.nearline import INTERACTION_COLUMNS, RebuiltDays, UserState, advance
 
 CHECK = "both_lanes_agree"
@@ -36,9 +36,7 @@ users AS (SELECT DISTINCT user_id FROM raw.events WHERE user_id NOT IN (FROM wai
 SELECT user_id FROM users
 ORDER BY user_id IN (SELECT user_id FROM ops.list_freshness) DESC, hash(user_id, ?::BIGINT), user_id LIMIT ?
 """
-_MARTS = f"""
-SELECT {", ".join(INTERACTION_COLUMNS)} FROM marts.interactions WHERE user_id IN (SELECT unnest(?::VARCHAR[]))
-"""
+_MARTS = f"FROM ({HISTORY_ROWS}) WHERE user_id IN (SELECT unnest(?::VARCHAR[]))"
 _NEXT_STEP = (
     "both lanes make the same interactions, histories and lists of the same events; the first stage that differs says "
     "where: interactions (the dbt models and what was compiled of them; `freshet run` with the days of the users "
@@ -92,7 +90,9 @@ def compare_lanes(
         history_length=HISTORY_LENGTH,
         as_of=seconds(as_of),
     )
-    nearline = step.histories[step.histories["item_ids"].map(len) > 0]
+    # The others are known by their segment alone.
+    nearline = step.histories[step.histories["last_event_at"].notna()]
+    batch = batch[batch["user_id"].isin(nearline["user_id"]) | (batch["item_ids"].map(len) > 0)]
     sides = {
         "interactions": (rows_by_user(built, INTERACTION_COLUMNS), rows_by_user(rebuilt, INTERACTION_COLUMNS)),
         "histories": (rows_by_user(batch, batch.columns), rows_by_user(nearline, batch.columns)),

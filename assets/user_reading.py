@@ -6,14 +6,13 @@ import duckdb
 import pandas as pd
 
 from assets.lake import Lake
-from assets.warehouse_sql import EVENT_COLUMNS
-from models.nearline import INTERACTION_COLUMNS
+from assets.warehouse_sql import EVENT_COLUMNS, HISTORY_ROWS
 
 _EVENTS = f"""
 SELECT {", ".join(EVENT_COLUMNS)} FROM raw.events SEMI JOIN pairs USING (user_id, event_day)
 WHERE event_day >= ? AND event_day <= ?
 """
-_MARTS = f"SELECT {', '.join(INTERACTION_COLUMNS)} FROM marts.interactions SEMI JOIN users USING (user_id)"
+_MARTS = f"FROM ({HISTORY_ROWS}) SEMI JOIN users USING (user_id)"
 # Of users with attributes: the others have a list only while an interaction of theirs counts.
 _SEGMENTS = """
 SELECT user_id, segment FROM marts.users SEMI JOIN users USING (user_id) SEMI JOIN raw.users AS r USING (user_id)

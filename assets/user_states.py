@@ -17,7 +17,7 @@ import pandas as pd
 from assets.lake import Lake
 from assets.user_reading import built_until, built_users, events_of_days, everybody, later_days
 from assets.warehouse_sql import EVENT_COLUMNS, InteractionRules
-from models.nearline import INTERACTION_COLUMNS, RebuiltDays, Step, UserState, with_days_replaced
+from models.nearline import INTERACTION_COLUMNS, Step, UserState, with_days_replaced
 
 USER_BYTES = 1_000
 INTERACTION_BYTES = 160
@@ -187,7 +187,7 @@ class UserStates:
             events = events_of_days(connection, wanted)
             marts, known = built_users(connection, missing)
         rebuilt = self._rules.interactions(events[events["user_id"].isin(missing)])
-        interactions = with_days_replaced(marts, RebuiltDays(wanted, rebuilt, {}))
+        interactions = with_days_replaced(marts, wanted, rebuilt)
         self._add_missing(missing, interactions, known)
         self._add_days(wanted, events)
         if self._in_lake is not None:

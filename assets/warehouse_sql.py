@@ -22,7 +22,11 @@ from assets.lake import Lake, column_sql
 from models.nearline import INTERACTION_COLUMNS
 from models.schema import RAW_DOMAIN_RULES, RAW_EVENT_TYPES, RAW_EVENTS, RAW_ITEMS
 
-INTERACTIONS, ITEMS = "interactions", "stg_items"
+INTERACTIONS, HIDES, ITEMS = "interactions", "hides", "stg_items"
+HISTORY_ROWS = " UNION ALL ".join(
+    f"SELECT {', '.join(INTERACTION_COLUMNS)} FROM marts.{name}" for name in (INTERACTIONS, HIDES)
+)
+"""What histories are made from: interactions, and hides with their weights below 0."""
 EVENT_COLUMNS = ("event_id", "user_id", "item_id", "event_type", "value", "event_at", "event_day", "source_order")
 """Columns of `raw.events` that the rules of the warehouse read."""
 
@@ -44,7 +48,7 @@ class CompiledModel:
 
 
 def compiled_interactions(project: WarehouseProject, lake: Lake) -> tuple[CompiledModel, ...]:
-    """The models that lead from raw rows to `marts.interactions` and to the items, upstream first.
+    """The models that lead from raw rows to `HISTORY_ROWS` and to the items, upstream first.
 
     Takes milliseconds, except after a change of the dbt project: then dbt compiles it, which takes some ten seconds.
 
@@ -92,9 +96,10 @@ class InteractionRules:
         (self._items,) = (f"{model.schema}.{model.name}" for model in models if model.name == ITEMS)
         for model in models:
             self._engine.execute(f"CREATE VIEW {model.schema}.{model.name} AS {model.sql}")
-        # Planned once: all these views take a third of the time of a small batch.
-        columns = ", ".join(INTERACTION_COLUMNS)
-        self._engine.execute(f"PREPARE selected AS SELECT {columns} FROM marts.{INTERACTIONS}")
+        # Planned once: all these views take a third of the time of a small batch. The plan must believe nothing of the
+        # rows that there were then: by their statistics DuckDB 1.5 packs text of later rows into too few bytes.
+        self._engine.execute("SET disabled_optimizers = 'statistics_propagation'")
+        self._engine.execute(f"PREPARE selected AS {HISTORY_ROWS}")
         self._nothing = self._selected()
 
     @classmethod
@@ -104,7 +109,7 @@ class InteractionRules:
         return cls(compiled_interactions(project, lake), types, rules)
 
     def interactions(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Interactions of whole days of users.
+        """Interactions and hides of whole days of users.
 
         Args:
             events: `EVENT_COLUMNS` of all raw events of these days.
@@ -147,7 +152,8 @@ def _compile(project: WarehouseProject, lake: Lake, manifest: Path, folder: Path
     if parsed.is_file():
         shutil.copy(parsed, folder)
     nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
-    chosen = [*_upstream_of(nodes, INTERACTIONS), *_upstream_of(nodes, ITEMS)]
+    every = (node for name in (INTERACTIONS, HIDES, ITEMS) for node in _upstream_of(nodes, name))
+    chosen = list({node["unique_id"]: node for node in every}.values())
     run_dbt(project, lake, ["compile", *_FLAGS, "--select", *(node["name"] for node in chosen)], target=folder)
     compiled = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["nodes"]
     return [

@@ -15,10 +15,10 @@ from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntAr
 from models.lending import Lending
 from models.retriever import Retriever, VectorRetriever
 from models.score_view import ScoreView
-from models.seen_items import SeenItems, first_unseen
 from models.silent_view import SilentView
 from models.sparse_scores import best_entries
 from models.top_rows import top_rows
+from models.unshown_items import UnshownItems, first_shown
 from models.vector_index import ItemIndex
 
 DENSE_ITEMS = 65_536
@@ -137,9 +137,9 @@ class CandidateGenerator:
     ) -> IntArray:
         """All that is proposed, shape (users, candidates)."""
         has_history = histories.lengths > 0
-        seen = SeenItems(histories, len(request.allowed)) if request.exclude_seen else None
+        unshown = UnshownItems.of(histories, len(request.allowed), exclude_seen=request.exclude_seen)
         proposals = [
-            self._propose(name, view, request, seen, has_history)
+            self._propose(name, view, request, unshown, has_history)
             for name, view in views.items()
             if isinstance(view, ScoreView)
         ]
@@ -149,7 +149,7 @@ class CandidateGenerator:
             if name in self._text_aware and len(request.cold_rows) and request.cold_count
         ]
         proposals.append(np.repeat(request.extra_rows[None, :], histories.count, axis=0))
-        return _union(np.concatenate(proposals, axis=1), request.allowed, seen)
+        return _union(np.concatenate(proposals, axis=1), request.allowed, unshown)
 
     def _normalised(
         self, views: Mapping[str, ScoreView | SilentView], items: IntArray, is_new: BoolArray
@@ -176,7 +176,7 @@ class CandidateGenerator:
         name: str,
         view: ScoreView,
         request: CandidateRequest,
-        seen: SeenItems | None,
+        unshown: UnshownItems | None,
         has_history: BoolArray,
     ) -> IntArray:
         """Item rows, shape (users, count), padded."""
@@ -184,35 +184,35 @@ class CandidateGenerator:
             labels = self._label_rows
             if self._index.is_exact(name) and view.is_dense:
                 # The search would make the very products that the scores of the candidates are read from.
-                return self._best_of_all(view, request.count, request.allowed & self._is_indexed, seen, has_history)
+                return self._best_of_all(view, request.count, request.allowed & self._is_indexed, unshown, has_history)
             allowed = (labels >= 0) & request.allowed[np.maximum(labels, 0)]
-            # Seen items take up places in the answer, so ask for as many more as anyone has seen.
-            more = 0 if seen is None else seen.most
+            # Items not shown take up places in the answer, so ask for as many more as anyone has of them.
+            more = 0 if unshown is None else unshown.most
             found = self._index.search(
                 name, view.vectors[0], request.count + more, allowed=None if allowed.all() else allowed
             )
             rows = np.where(found >= 0, labels[np.maximum(found, 0)], PADDING)
-            return _masked(first_unseen(rows, seen, request.count), has_history)
-        return self._best_of_all(view, request.count, request.allowed, seen, has_history)
+            return _masked(first_shown(rows, unshown, request.count), has_history)
+        return self._best_of_all(view, request.count, request.allowed, unshown, has_history)
 
     def _best_of_all(
         self,
         view: ScoreView,
         count: int,
         allowed: BoolArray,
-        seen: SeenItems | None,
+        unshown: UnshownItems | None,
         has_history: BoolArray,
     ) -> IntArray:
         """The best rows by dense scores, shape (users, count); without vectors, a score of 0 proposes nothing."""
         if view.shared is not None:
-            return _best_of_shared(view.shared, count, allowed, seen)
+            return _best_of_shared(view.shared, count, allowed, unshown)
         if view.sparse is not None:
-            return _masked(best_entries(view.sparse, count, allowed, seen), has_history)
+            return _masked(best_entries(view.sparse, count, allowed, unshown), has_history)
         scores = view.dense()
         rows = np.empty((len(scores), min(count, scores.shape[1])), dtype=np.int32)
         for begin in range(0, len(scores), _USERS_AT_ONCE):
             some = slice(begin, begin + _USERS_AT_ONCE)
-            own, (users, items) = scores[some], _NOTHING if seen is None else seen.of_block(begin, some.stop)
+            own, (users, items) = scores[some], _NOTHING if unshown is None else unshown.of_block(begin, some.stop)
             if view.vectors and allowed.all():
                 # Masked in place and put back: a copy would cost more than all that is done with it.
                 kept = own[users, items]
@@ -239,30 +239,30 @@ class CandidateGenerator:
 
 
 def _best_of_shared(
-    shared: tuple[IntArray, FloatArray], count: int, allowed: BoolArray, seen: SeenItems | None
+    shared: tuple[IntArray, FloatArray], count: int, allowed: BoolArray, unshown: UnshownItems | None
 ) -> IntArray:
     """The best rows of each user where users share their scores, shape (users, count); a score of 0 proposes nothing.
 
-    Seen items take up places in the common order, so it is as much longer as anyone has seen.
+    Items not shown take up places in the common order, so it is as much longer as anyone has of them.
     """
     row_of_user, scores = shared
-    more = 0 if seen is None else seen.most
+    more = 0 if unshown is None else unshown.most
     orders = top_rows(np.where(allowed & (scores != 0), scores, np.float32(-np.inf)), count + more)
-    return first_unseen(orders[row_of_user], seen, min(count, scores.shape[1]))
+    return first_shown(orders[row_of_user], unshown, min(count, scores.shape[1]))
 
 
 def _masked(rows: IntArray, is_kept: BoolArray) -> IntArray:
     return np.where(is_kept[:, None], rows, np.int32(PADDING))
 
 
-def _union(proposals: IntArray, allowed: BoolArray, seen: SeenItems | None) -> IntArray:
-    """Distinct allowed unseen items of each user, ascending, padded on the right."""
+def _union(proposals: IntArray, allowed: BoolArray, unshown: UnshownItems | None) -> IntArray:
+    """Distinct allowed items that each user may be shown, ascending, padded on the right."""
     rows = np.sort(proposals, axis=1)
     safe = np.maximum(rows, 0)
     is_kept = (rows != PADDING) & allowed[safe]
     is_kept[:, 1:] &= rows[:, 1:] != rows[:, :-1]
-    if seen is not None:
-        is_kept &= ~np.take_along_axis(seen.mask, safe, axis=1)
+    if unshown is not None:
+        is_kept &= ~np.take_along_axis(unshown.mask, safe, axis=1)
     width = max(int(is_kept.sum(axis=1).max(initial=0)), 1)
     items = np.full((len(rows), width), PADDING, dtype=np.int32)
     users, _ = np.nonzero(is_kept)

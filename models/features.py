@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from models.errors import DataError
 from models.schema import TRAINING_INTERACTIONS, USER_HISTORIES
+
+_TIME = "datetime64[us]"
+_HISTORY: dict[str, Any] = {"item_ids": object, "weights": np.float32, "event_ats": _TIME}
 
 
 @dataclass(frozen=True)
@@ -85,38 +87,59 @@ def in_order(interactions: pd.DataFrame) -> pd.DataFrame:
 
 
 def user_histories(interactions: pd.DataFrame, segments: pd.Series, *, length: int) -> pd.DataFrame:
-    """The latest interactions of each user as lists.
+    """The latest interactions of each user as lists, and the items that they hid.
+
+    An item is hidden from a user while the latest that is known of the two is a hide; it is no part of the history.
 
     Args:
-        interactions: Frame with `user_id, item_id, event_at, weight, position`.
+        interactions: Frame with `user_id, item_id, event_at, weight, position`; a weight below 0 hides the item.
         segments: Segment indexed by user id.
-        length: Most interactions kept for a user.
+        length: Most interactions, and most hidden items, kept for a user.
 
     Returns:
-        Frame with the columns of `features.user_histories`, sorted by user.
+        Frame with the columns of `features.user_histories`, sorted by user: those with an interaction and those with a
+        hidden item. The latter alone have empty lists, and the time of the last hide.
     """
     ordered = interactions.sort_values(["user_id", "position"], kind="stable")
-    kept = ordered.groupby("user_id", sort=False).tail(length)
-    users = kept["user_id"].to_numpy(dtype=object)
-    starts = np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]])) if len(users) else np.array([], int)
-    cuts = starts[1:]
-    histories = pd.DataFrame(
-        {
-            "user_id": users[starts],
-            "item_ids": _lists(kept["item_id"].to_numpy(dtype=object), cuts, len(starts)),
-            "weights": _lists(kept["weight"].to_numpy(dtype=np.float32), cuts, len(starts)),
-            "event_ats": _lists(kept["event_at"].to_numpy(dtype="datetime64[us]"), cuts, len(starts)),
-        }
+    is_hide = (ordered["weight"] < 0).to_numpy()
+    histories = _latest(ordered[~is_hide], _HISTORY, length)
+    histories["last_event_at"] = pd.Series([ats[-1] for ats in histories["event_ats"]], dtype=_TIME)
+    hidden = (
+        _hidden(ordered[ordered["user_id"].isin(ordered.loc[is_hide, "user_id"])]) if is_hide.any() else ordered[:0]
     )
-    histories["last_event_at"] = [ats[-1] for ats in histories["event_ats"]]
-    histories["last_event_at"] = histories["last_event_at"].astype("datetime64[us]")
+    histories = _with_hidden(histories, _latest(hidden, {"item_ids": object, "event_ats": _TIME}, length))
     known = histories["user_id"].map(segments).astype(object)
     histories["segment"] = known.where(known.notna(), None)
     return histories[USER_HISTORIES.column_names]
 
 
-def _lists(values: npt.NDArray[Any], cuts: npt.NDArray[np.int64], count: int) -> list[npt.NDArray[Any]]:
-    return np.split(values, cuts) if count else []
+def _latest(ordered: pd.DataFrame, kinds: dict[str, Any], length: int) -> pd.DataFrame:
+    """The last rows of each user as lists, `user_id` and the plural of each column, from rows sorted by user."""
+    kept = ordered.groupby("user_id", sort=False).tail(length)
+    users = kept["user_id"].to_numpy(dtype=object)
+    starts = np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]])) if len(users) else np.array([], int)
+    values = {name: kept[name.removesuffix("s")].to_numpy(dtype=kind) for name, kind in kinds.items()}
+    lists = {name: np.split(column, starts[1:]) if len(starts) else [] for name, column in values.items()}
+    return pd.DataFrame({"user_id": users[starts], **lists})
+
+
+def _hidden(ordered: pd.DataFrame) -> pd.DataFrame:
+    """The hides that nothing has followed: the last row of user and item, where it is one."""
+    last = ordered.drop_duplicates(["user_id", "item_id"], keep="last")
+    return last[last["weight"] < 0]
+
+
+def _with_hidden(histories: pd.DataFrame, hidden: pd.DataFrame) -> pd.DataFrame:
+    """Histories with the column `hidden_item_ids`, and users who have nothing else, by user."""
+    found = hidden.rename(columns={"item_ids": "hidden_item_ids", "event_ats": "hidden_ats"})
+    merged = histories.merge(found, on="user_id", how="outer" if len(hidden) else "left", sort=True)
+    is_new = merged["last_event_at"].isna()
+    merged.loc[is_new, "last_event_at"] = [ats[-1] for ats in merged.loc[is_new, "hidden_ats"]]
+    for name, kind in (_HISTORY | {"hidden_item_ids": object}).items():
+        nothing = np.zeros(0, dtype=kind)
+        lists = [nothing if isinstance(values, float) else values for values in merged[name]]
+        merged[name] = pd.Series(lists, dtype=object)
+    return merged
 
 
 def _midnight(day: np.datetime64) -> datetime:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from models.catalogue import Catalogue
-from models.interactions import PADDING, Histories
+from models.interactions import PADDING, BoolArray, Histories, IntArray
 
 
 def to_histories(frame: pd.DataFrame, catalogue: Catalogue) -> Histories:
@@ -14,18 +14,24 @@ def to_histories(frame: pd.DataFrame, catalogue: Catalogue) -> Histories:
         frame: Rows of `features.user_histories`; a user without interactions has empty lists.
         catalogue: Items that are not in it are left out.
     """
-    lengths = frame["item_ids"].map(len).to_numpy(dtype=np.int64)
-    width = max(int(lengths.max(initial=0)), 1)
-    flat = catalogue.rows.get_indexer(pd.Index(_flat(frame["item_ids"], object)))
-    is_filled = np.arange(width)[None, :] >= (width - lengths)[:, None]
-    items = np.full((len(frame), width), PADDING, dtype=np.int32)
-    weights = np.zeros((len(frame), width), dtype=np.float32)
-    event_ats = np.zeros((len(frame), width), dtype=np.int64)
-    items[is_filled] = flat
+    hidden, _ = _padded(frame["hidden_item_ids"], catalogue)
+    items, is_filled = _padded(frame["item_ids"], catalogue)
+    weights = np.zeros(items.shape, dtype=np.float32)
+    event_ats = np.zeros(items.shape, dtype=np.int64)
     weights[is_filled] = _flat(frame["weights"], np.float32)
     event_ats[is_filled] = _flat(frame["event_ats"], "datetime64[s]").astype(np.int64)
     segments = frame["segment"].astype(object).where(frame["segment"].notna(), "").to_numpy(dtype=object)
-    return _without_gaps(Histories(items, weights, event_ats, segments))
+    return _without_gaps(Histories(items, weights, event_ats, segments, hidden if (hidden != PADDING).any() else None))
+
+
+def _padded(lists: pd.Series, catalogue: Catalogue) -> tuple[IntArray, BoolArray]:
+    """Rows of items in the catalogue, `PADDING` for others and on the left; and which places are not on the left."""
+    lengths = lists.map(len).to_numpy(dtype=np.int64)
+    width = max(int(lengths.max(initial=0)), 1)
+    is_filled = np.arange(width)[None, :] >= (width - lengths)[:, None]
+    rows = np.full((len(lists), width), PADDING, dtype=np.int32)
+    rows[is_filled] = catalogue.rows.get_indexer(pd.Index(_flat(lists, object)))
+    return rows, is_filled
 
 
 def _flat(lists: pd.Series, kind: object) -> np.ndarray:
@@ -45,4 +51,5 @@ def _without_gaps(histories: Histories) -> Histories:
         np.where(is_empty, 0, np.take_along_axis(histories.weights, order, axis=1)).astype(np.float32),
         np.where(is_empty, 0, np.take_along_axis(histories.event_ats, order, axis=1)),
         histories.segments,
+        histories.hidden,
     )

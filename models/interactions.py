@@ -5,7 +5,7 @@ dictionary of ids.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,8 @@ class Histories:
     event_ats: LongArray
     segments: ObjectArray
     """Segment of each user, the empty string where unknown."""
+    hidden: IntArray | None = None
+    """Items that each user asked not to see, shape (users, width), padded; None: nobody did. They are no history."""
 
     @property
     def count(self) -> int:
@@ -57,11 +59,17 @@ class Histories:
 
     def last(self, length: int) -> "Histories":
         """The same users with at most their `length` latest interactions."""
-        return Histories(self.items[:, -length:], self.weights[:, -length:], self.event_ats[:, -length:], self.segments)
+        return replace(
+            self,
+            items=self.items[:, -length:],
+            weights=self.weights[:, -length:],
+            event_ats=self.event_ats[:, -length:],
+        )
 
     def of_users(self, users: LongArray | slice) -> "Histories":
         """Some of the users, in the given order."""
-        return Histories(self.items[users], self.weights[users], self.event_ats[users], self.segments[users])
+        hidden = None if self.hidden is None else self.hidden[users]
+        return Histories(self.items[users], self.weights[users], self.event_ats[users], self.segments[users], hidden)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ class PopularFill:
             taken = items[user, :begin]
             if self._exclude_seen:
                 taken = np.concatenate([taken, histories.items[user]])
+            if histories.hidden is not None:
+                taken = np.concatenate([taken, histories.hidden[user]])
             more = self._order(int(segment_rows[user]))[: items.shape[1] + len(taken)]
             more = more[~np.isin(more, taken)][: items.shape[1] - begin]
             items[user, begin : begin + len(more)] = more

@@ -20,14 +20,15 @@ ITEM_TEXTS = Table(
 USER_HISTORIES = Table(
     "features",
     "user_histories",
-    "one row per user with at least one interaction",
+    "one row per user with at least one interaction or hidden item",
     ("user_id",),
     (
         required("user_id", "VARCHAR", "User."),
         required("item_ids", "VARCHAR[]", "Items in order of time, latest last."),
         required("weights", "FLOAT[]", "Weight of each interaction, aligned."),
         required("event_ats", "TIMESTAMP[]", "Time of each interaction, aligned."),
-        required("last_event_at", "TIMESTAMP", "Time of the last interaction."),
+        required("hidden_item_ids", "VARCHAR[]", "Items that the user asked not to see, the last one last."),
+        required("last_event_at", "TIMESTAMP", "Time of the last interaction; without any, of the last hide."),
         Column("segment", "VARCHAR", "Segment of the user, or null."),
     ),
     group_rows=ROWS_OF_USERS,

@@ -23,6 +23,22 @@ MARTS = (
     ),
     Table(
         "marts",
+        "hides",
+        "one row per event by which a user hid an item",
+        ("event_id",),
+        (
+            required("event_id", "VARCHAR", "Event."),
+            required("user_id", "VARCHAR", "User."),
+            required("item_id", "VARCHAR", "Item."),
+            required("event_type", "VARCHAR", "Type."),
+            required("event_at", "TIMESTAMP", "Time, UTC."),
+            required("event_day", "DATE", "Partition."),
+            required("weight", "DOUBLE", "That of the event type, below 0."),
+            Column("source_order", "BIGINT", "Order within the user as the source gives it."),
+        ),
+    ),
+    Table(
+        "marts",
         "sessions",
         "one row per session",
         ("session_id",),

@@ -80,7 +80,7 @@ RAW_EVENT_TYPES = Table(
     ("event_type",),
     (
         required("event_type", "VARCHAR", "Event type."),
-        required("weight", "DOUBLE", "Weight of one event as evidence of interest; 0 keeps it out of the marts."),
+        required("weight", "DOUBLE", "Weight of one event as evidence of interest; below 0 it hides the item."),
     ),
 )
 

@@ -5,18 +5,18 @@ from scipy import sparse
 
 from models.interactions import PADDING, BoolArray, FloatArray, IntArray
 from models.retriever import pair_values
-from models.seen_items import SeenItems
 from models.top_rows import top_rows
+from models.unshown_items import UnshownItems
 
 
-def best_entries(scores: sparse.csr_matrix, count: int, allowed: BoolArray, seen: SeenItems | None) -> IntArray:
+def best_entries(scores: sparse.csr_matrix, count: int, allowed: BoolArray, unshown: UnshownItems | None) -> IntArray:
     """The best item rows of each user; a score of 0 proposes nothing, and ties go to the lower item row.
 
     Args:
         scores: Shape (users, items), columns ascending in each row.
         count: How many.
         allowed: Items that may be proposed, shape (items,).
-        seen: Items that are passed over; None: none.
+        unshown: Items that are passed over; None: none.
 
     Returns:
         Shape (users, up to count), padded at the end.
@@ -25,8 +25,8 @@ def best_entries(scores: sparse.csr_matrix, count: int, allowed: BoolArray, seen
     users = np.repeat(np.arange(len(lengths)), lengths)
     places = np.arange(len(users)) - np.repeat(scores.indptr[:-1], lengths)
     is_candidate = allowed[scores.indices] & (scores.data != 0)
-    if seen is not None:
-        is_candidate &= ~seen.mask[users, scores.indices]
+    if unshown is not None:
+        is_candidate &= ~unshown.mask[users, scores.indices]
     shape = (len(lengths), int(lengths.max(initial=0)))
     values, items = np.full(shape, -np.inf, dtype=np.float32), np.full(shape, PADDING, dtype=np.int32)
     values[users, places] = np.where(is_candidate, scores.data, np.float32(-np.inf))

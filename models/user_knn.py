@@ -175,10 +175,7 @@ class UserKNNRetriever:
 
 
 def _part(histories: Histories, begin: int) -> Histories:
-    part = slice(begin, begin + BLOCK)
-    return Histories(
-        histories.items[part], histories.weights[part], histories.event_ats[part], histories.segments[part]
-    )
+    return histories.of_users(slice(begin, begin + BLOCK))
 
 
 def _own_values(histories: Histories, item_count: int) -> sparse.csr_matrix:

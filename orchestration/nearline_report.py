@@ -155,6 +155,7 @@ def _facts(report: BatchReport) -> dict[str, dict[str, Any]]:
             "rows_quarantined": counts.quarantined,
             "rows_duplicate": counts.duplicate,
             "snapshot": report.snapshot,
+            **({"position": dict(report.position)} if report.position else {}),
         }
     if report.users:
         made[TOP_K] = {

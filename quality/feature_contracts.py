@@ -52,20 +52,25 @@ def _user_histories() -> Contract:
             "The interactions of a history are in order of time, latest last.",
         ),
         violation(
-            table, "histories_end_at_the_last_event", "last_event_at <> event_ats[-1]",
+            table, "histories_end_at_the_last_event", "len(event_ats) > 0 AND last_event_at <> event_ats[-1]",
             "`last_event_at` is the time of the last interaction in the list.",
         ),
     )  # fmt: skip
-    says = "The three lists of a history have one entry per interaction, and at least one."
+    says = "The three lists of a history have one entry per interaction."
     rules = (
-        Rule("histories_are_aligned", "count_items", Between(1, None), says),
+        Rule(
+            "histories_are_not_empty",
+            "count_known",
+            Between(1, None),
+            "Every history has an interaction or a hidden item.",
+        ),
         Rule("histories_are_aligned", "count_weights", EqualsColumn("count_items"), says),
         Rule("histories_are_aligned", "count_times", EqualsColumn("count_items"), says),
         Rule("weights_are_positive", "least_weight", Between(5e-324, 1e9), "Weights are above 0 and finite."),
     )
     columns = (
-        "user_id", "len(item_ids) AS count_items", "len(weights) AS count_weights", "len(event_ats) AS count_times",
-        "list_min(weights) AS least_weight",
+        "user_id", "len(item_ids) + len(hidden_item_ids) AS count_known", "len(item_ids) AS count_items",
+        "len(weights) AS count_weights", "len(event_ats) AS count_times", "list_min(weights) AS least_weight",
     )  # fmt: skip
     rows = newest_rows(table, columns, newest="last_event_at")
     return Contract("user_histories", table, "features", facts, rules, rows, ("user_id",))

@@ -21,8 +21,8 @@ _BY_NAME = {table.name: table for table in MARTS}
 
 
 def mart_contracts() -> tuple[Contract, ...]:
-    """Contracts of `interactions`, `sessions`, `item_daily_stats`, `items` and `users`."""
-    return (_interactions(), _sessions(), _item_daily_stats(), _items(), _users())
+    """Contracts of `interactions`, `hides`, `sessions`, `item_daily_stats`, `items` and `users`."""
+    return (_interactions(), _hides(), _sessions(), _item_daily_stats(), _items(), _users())
 
 
 def _interactions() -> Contract:
@@ -50,6 +50,27 @@ def _interactions() -> Contract:
     )
     rows = newest_rows(table, ("event_id", "item_id", "weight"), newest="event_day")
     return Contract("interactions", table, "marts", facts, rules, rows, ("event_id",))
+
+
+def _hides() -> Contract:
+    table = _BY_NAME["hides"]
+    facts = (
+        *schema_facts(table, unique_check="event_ids_are_unique"),
+        violation(
+            table, "event_days_match_event_times", "event_day <> CAST(event_at AS DATE)",
+            "The partition of a hide is the UTC day of its time.",
+        ),
+        violation(
+            table, "hides_come_from_raw_events", "event_id NOT IN (SELECT event_id FROM raw.events)",
+            "Every hide is an event of raw.events; the warehouse invents none.",
+        ),
+    )  # fmt: skip
+    rules = (
+        Rule("weights_are_negative", "weight", Between(-1e9, -5e-324), "Every weight is below 0 and finite."),
+        Rule("ids_are_not_blank", "item_id", Matches(r"\S"), "Item ids hold a visible character."),
+    )
+    rows = newest_rows(table, ("event_id", "item_id", "weight"), newest="event_day")
+    return Contract("hides", table, "marts", facts, rules, rows, ("event_id",))
 
 
 def _sessions() -> Contract:

@@ -53,9 +53,9 @@ def top_k_contract(promise: ListPromise) -> Contract:
 
 
 def _rules(promise: ListPromise) -> tuple[Rule, ...]:
-    seen = "No list holds an item that the user had interacted with when it was made."
+    seen = "No list holds an item that the user had interacted with or hidden when it was made."
     if not promise.exclude_seen:
-        seen = "This domain recommends items again, so nothing is asked of seen items."
+        seen = "No list holds an item that the user had hidden when it was made; seen ones may come again."
     return (
         Rule(
             "every_list_is_complete", "count_items", EqualsColumn("count_expected"),
@@ -177,8 +177,8 @@ def _audit(promise: ListPromise) -> str:
 
 
 def _seen(promise: ListPromise) -> str:
-    """What each user has seen for sure, and what perhaps."""
-    seen_pairs = "SELECT DISTINCT user_id, item_id FROM seen" if promise.exclude_seen else "SELECT '', '' WHERE false"
+    """What each user has seen or hidden for sure, and what perhaps."""
+    seen_pairs = "FROM hidden UNION FROM seen" if promise.exclude_seen else "SELECT DISTINCT * FROM hidden"
     return f"""
 -- Events that the nearline lane knew of and the warehouse has not built; a later event of a day may undo earlier ones.
 waiting AS (
@@ -194,11 +194,21 @@ seen AS (
     JOIN marts.interactions AS past ON past.user_id = list.user_id AND past.event_at < list.generated_at
     ANTI JOIN waiting ON waiting.user_id = past.user_id AND waiting.event_day = past.event_day
 ),
+-- Until the user takes an interest in the item again, of which events that wait may tell.
+hidden AS (
+    SELECT hide.user_id, hide.item_id
+    FROM marts.hides AS hide
+    JOIN {TOP_K.qualified_name} AS list ON list.user_id = hide.user_id AND hide.event_at < list.generated_at
+    ANTI JOIN marts.interactions AS later
+        ON later.user_id = hide.user_id AND later.item_id = hide.item_id AND later.event_at >= hide.event_at
+    ANTI JOIN waiting ON waiting.user_id = hide.user_id
+),
 seen_pairs (user_id, item_id) AS ({seen_pairs}),
 perhaps_seen (user_id, item_id) AS (
     (
         SELECT user_id, item_id FROM waiting
         UNION SELECT user_id, item_id FROM marts.interactions SEMI JOIN waiting USING (user_id, event_day)
+        UNION SELECT user_id, item_id FROM marts.hides SEMI JOIN waiting USING (user_id)
     ) EXCEPT FROM seen_pairs
 ),
 unreachable AS (
@@ -213,12 +223,11 @@ unreachable AS (
 
 def _lengths(promise: ListPromise) -> str:
     """The fewest and the most items that each list may have."""
-    fewest = "count_most_seen" if promise.exclude_seen else "count_seen_allowed"
     return f"""
 lengths AS (
     SELECT
         list.surface, list.user_id,
-        least({promise.top_k}, coalesce(count_allowed, 0) - coalesce({fewest}, 0)) AS count_least,
+        least({promise.top_k}, coalesce(count_allowed, 0) - coalesce(count_most_seen, 0)) AS count_least,
         least({promise.top_k}, coalesce(count_allowed, 0) - coalesce(count_seen_allowed, 0)
             + CASE WHEN list.lane = 'nearline' THEN (SELECT count(*) FROM unbuilt) ELSE 0 END) AS count_most
     FROM {TOP_K.qualified_name} AS list

@@ -173,6 +173,7 @@ def test_assets_have_groups_owners_checks_and_days(project: WarehouseProject, la
         "int_events_filtered",
         "int_events_sessionized",
         "interactions",
+        "hides",
         "sessions",
         "item_daily_stats",
     }

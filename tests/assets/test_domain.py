@@ -43,3 +43,13 @@ def test_a_value_out_of_range_names_its_key(tmp_path: Path) -> None:
     file.write_text("cold_share = 1.5\n[event_weights]\nview = 1.0\n")
     with pytest.raises(ConfigurationError, match=r"cold_share = 1\.5"):
         load_domain(str(file))
+
+
+@pytest.mark.parametrize("weights", ["hide = -1.0", "view = nan", "view = inf", "impression = 0.0"])
+def test_something_must_count_as_interest(tmp_path: Path, weights: str) -> None:
+    file = tmp_path / "bakery.toml"
+    file.write_text(f"[event_weights]\n{weights}\n")
+    with pytest.raises(ConfigurationError, match="event_weights"):
+        load_domain(str(file))
+    file.write_text("[event_weights]\nview = 1.0\nhide = -1.0\n")
+    assert load_domain(str(file)).event_weights == {"view": 1.0, "hide": -1.0}

@@ -29,7 +29,7 @@ def test_creating_tables_twice_changes_nothing(lake: Lake) -> None:
 
 def test_tables_of_users_are_written_in_small_groups(lake: Lake) -> None:
     day = "TIMESTAMP '2026-01-01'"
-    rows = f"SELECT 'u' || i, ['a'], [1.0], [{day}], {day}, NULL FROM range(30000) r(i)"
+    rows = f"SELECT 'u' || i, ['a'], [1.0], [{day}], [], {day}, NULL FROM range(30000) r(i)"
     insert = f"INSERT INTO features.user_histories {rows}"
     before = lake.write(lambda connection: connection.execute(insert) and None, message="histories").snapshot
     assert lake.write(set_group_rows, message="again").snapshot == before

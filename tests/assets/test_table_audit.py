@@ -39,7 +39,7 @@ INSERT INTO marts.users BY NAME SELECT user_id, count(*) AS count_interactions, 
     max(event_at) AS last_event_at FROM marts.interactions GROUP BY user_id;
 INSERT INTO features.item_texts SELECT item_id, title, sha256(title) FROM marts.items;
 INSERT INTO features.user_histories BY NAME SELECT user_id, list(item_id ORDER BY event_at) AS item_ids,
-    list(1.0 ORDER BY event_at) AS weights, list(event_at ORDER BY event_at) AS event_ats,
+    list(1.0 ORDER BY event_at) AS weights, list(event_at ORDER BY event_at) AS event_ats, [] AS hidden_item_ids,
     max(event_at) AS last_event_at FROM marts.interactions GROUP BY user_id;
 INSERT INTO features.training_interactions SELECT event_id, user_id, item_id, event_at, weight,
     row_number() OVER (PARTITION BY user_id ORDER BY event_at) - 1,
@@ -56,6 +56,11 @@ FROM (VALUES
                {{'item_id': 'r', 'score': 0.5, 'source': 'als', 'reason': ''}}])) AS lists(user_id, items);
 """
 
+
+# Bob hides an item; his list is of 4 March.
+HIDE = f"""INSERT INTO marts.hides BY NAME SELECT 'h' AS event_id, '{BOB}' AS user_id, '{{0}}' AS item_id,
+    'hide' AS event_type, TIMESTAMP '2026-{{1}}' AS event_at, event_at::DATE AS event_day, -1.0 AS weight;
+"""
 
 VIEW = """CREATE VIEW serving.top_k_items AS
 SELECT surface, user_id, unnest(items).item_id AS item_id, unnest(range(1, len(items) + 1)) AS rank
@@ -164,6 +169,8 @@ FAULTS = [
      {"every_list_is_complete": 1}),
     ("top_k", LIST.format("item_id := 'r'", ANN), {"items_are_distinct": 1}),
     ("top_k", LIST.format("item_id := replace(entry.item_id, 'q', 'p')", BOB), {"items_are_unseen": 1}),
+    ("top_k", HIDE.format("q", "03-02"), {"items_are_unseen": 1}),
+    ("top_k", HIDE.format("q", "03-04"), {}),
     ("top_k", LIST.format("score := CASE WHEN entry.item_id = 'r' THEN 0.1 ELSE 0.2 END", ANN),
      {"scores_are_ordered": 1}),
     ("top_k", LIST.format("contributions := [{'term': 'als', 'amount': 0.5}, {'term': 'other', 'amount': 0.4}]", ANN),
@@ -207,8 +214,14 @@ def test_a_planted_fault_is_found_and_counted(
 
 
 def test_a_domain_that_repeats_items_may_list_seen_ones(healthy: duckdb.DuckDBPyConnection) -> None:
+    """Not those that were hidden since they were seen."""
+    promise = contracts(ListPromise(top_k=2, exclude_seen=False))["top_k"]
     healthy.execute(LIST.format("item_id := replace(entry.item_id, 'q', 'p')", BOB))
-    assert failures(healthy, contracts(ListPromise(top_k=2, exclude_seen=False))["top_k"]) == {}
+    assert failures(healthy, promise) == {}
+    healthy.execute(HIDE.format("p", "03-02 12:00:00"))
+    assert failures(healthy, promise) == {}
+    healthy.execute(HIDE.format("p", "03-03 13:00:00"))
+    assert failures(healthy, promise) == {"items_are_unseen": 1}
 
 
 def test_a_table_that_is_not_there_is_named(healthy: duckdb.DuckDBPyConnection) -> None:

@@ -26,6 +26,7 @@ _FACTS = (
     "intermediate.int_events_filtered",
     "intermediate.int_events_sessionized",
     "marts.interactions",
+    "marts.hides",
     "marts.sessions",
     "marts.item_daily_stats",
 )
@@ -45,6 +46,9 @@ _EVENTS = [
     *((f"x{n:02}", "bot", "tea", "view", f"2024-03-02 05:{n:02}:00", None) for n in range(6)),
     ("e10", "bot", "tea", "view", "2024-03-03 08:00:00", None),  # no bot on this day
     ("e11", "cyd", "hat", "view", "2024-03-03 09:00:00", None),
+    ("h1", "cyd", "mug", "hide", "2024-03-03 09:00:00", None),
+    ("h2", "cyd", "mug", "hide", "2024-03-03 09:00:01", None),  # repeats h1
+    ("h3", "bot", "mug", "hide", "2024-03-02 06:00:00", None),  # of a bot's day
 ]
 
 
@@ -67,7 +71,9 @@ def _fill(lake: Lake) -> None:
 
     def insert(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("INSERT INTO raw.domain_rules VALUES ('shop', 30, 10, 5, 'region')")
-        connection.execute("INSERT INTO raw.event_types VALUES ('view', 1), ('purchase', 5), ('impression', 0)")
+        connection.execute(
+            "INSERT INTO raw.event_types VALUES ('view', 1), ('purchase', 5), ('impression', 0), ('hide', -1)"
+        )
         connection.execute(
             "INSERT INTO raw.items (item_id, title, categories, content_hash, ingested_at, source_file, source_row) "
             "VALUES ('tea', 'Tea &amp; Honey', ['Food', 'Drinks'], 'h1', TIMESTAMP '2024-04-01', 'items.csv', 1), "
@@ -124,6 +130,13 @@ def test_interactions_are_clean_and_weighted(built: Lake) -> None:
     assert rows["event_id"].tolist() == ["e01", "e03", "e05", "e06", "e07", "e10", "e11"]
     assert rows["weight"].tolist() == [1, 5, 5, 1, 1, 1, 1]
     assert rows.set_index("event_id").loc["e03", "value"] == 2
+
+
+def test_hides_are_kept_as_they_were_sent_and_count_nowhere(built: Lake) -> None:
+    rows = built.frame("SELECT event_id, weight FROM marts.hides ORDER BY event_id")
+
+    assert rows.to_numpy().tolist() == [["h1", -1], ["h2", -1], ["h3", -1]]
+    assert built.frame("SELECT count_interactions FROM marts.users WHERE user_id = 'cyd'").iloc[0, 0] == 1
 
 
 def test_sessions_end_after_a_gap_and_at_midnight(built: Lake) -> None:

@@ -65,3 +65,33 @@ def test_histories_keep_the_latest_in_order() -> None:
     assert [list(ids) for ids in histories["item_ids"]] == [["i2", "i3"], ["i1"]]
     assert histories["segment"].tolist() == ["young", None]
     assert histories["last_event_at"].tolist() == [pd.Timestamp("2026-01-04"), pd.Timestamp("2026-01-02")]
+
+
+def test_an_item_is_hidden_until_something_else_is_known_of_it() -> None:
+    """User a hides i0, hides i1 and looks at it again, hides i4; b only hides; c hides nothing."""
+    rows = [
+        ("a", "i0", -1), ("a", "i1", -2), ("a", "i2", 1), ("a", "i1", 3), ("a", "i4", -1),
+        ("b", "i2", -1), ("b", "i1", -1), ("c", "i2", 1),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "weight"])
+    frame["event_at"] = pd.date_range("2026-01-01", periods=len(frame), freq="D")
+    frame = frame.assign(event_id=[f"e{n}" for n in range(len(frame))], source_order=range(len(frame)))
+    histories = user_histories(in_order(frame), pd.Series({"b": "young"}), length=2).set_index("user_id")
+    assert histories.index.tolist() == ["a", "b", "c"]
+    assert {user: list(ids) for user, ids in histories["item_ids"].items()} == {"a": ["i2", "i1"], "b": [], "c": ["i2"]}
+    assert {user: list(ids) for user, ids in histories["hidden_item_ids"].items()} == {
+        "a": ["i0", "i4"],
+        "b": ["i2", "i1"],
+        "c": [],
+    }
+    assert histories["last_event_at"].dt.day.tolist() == [4, 7, 8]
+    assert histories["segment"].tolist() == [None, "young", None]
+    one = user_histories(in_order(frame[frame["user_id"] == "a"]), pd.Series(dtype=object), length=1)
+    assert (list(one["item_ids"][0]), list(one["hidden_item_ids"][0])) == (["i1"], ["i4"])
+
+
+def test_nothing_but_hides_makes_histories_without_items() -> None:
+    frame = _interactions([1], users="a").assign(weight=-1.0)
+    (row,) = user_histories(in_order(frame), pd.Series(dtype=object), length=5).to_dict("records")
+    assert (list(row["item_ids"]), list(row["hidden_item_ids"])) == ([], ["i0"])
+    assert row["last_event_at"] == pd.Timestamp("2026-01-01")

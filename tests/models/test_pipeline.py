@@ -8,7 +8,7 @@ import pytest
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError, DataError
 from models.fusion_fitting import fit_ranker
-from models.interactions import Histories, InteractionLog, empty_histories
+from models.interactions import PADDING, Histories, InteractionLog, empty_histories
 from models.pipeline import rank_users, recommend
 from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
@@ -182,6 +182,36 @@ def test_seen_items_return_where_the_domain_allows_it(market: tuple[Recommender,
     recommender, log = market
     frame = lists(recommender, log.histories([0]), RerankRules(exclude_seen=False), top_k=20)
     assert len(frame) == 20
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("with_index", [True, False])
+def test_hidden_items_are_never_shown(
+    market: tuple[Recommender, InteractionLog], exclude_seen: bool, with_index: bool
+) -> None:
+    """The last user has no history and gets popular items; a pin does not bring back what was hidden."""
+    recommender, log = market
+    one = log.histories([0, 1, 2])
+    hidden = np.array([[1, 3, PADDING], [PADDING, PADDING, PADDING], [19, 1, 2]], dtype=np.int32)
+    whole = replace(one, items=np.where(np.arange(3)[:, None] == 2, PADDING, one.items).astype(np.int32))
+    index = recommender.build_index(seed=0) if with_index else None
+    rules = RerankRules(exclude_seen=exclude_seen, item_rules=(ItemRule("p", "pin", "item_id", "i19", 1),))
+    names = np.array(["u0", "u1", "u2"], dtype=object)
+
+    def shown(histories: Histories, users: list[int]) -> dict[str, list[str]]:
+        made = recommend(
+            recommender, index, histories.of_users(np.array(users)), names[users], rules, top_k=20, as_of=NOW
+        )
+        return {user: own["item_id"].tolist() for user, own in made.groupby("user_id")}
+
+    before, after = shown(whole, [0, 1, 2]), shown(replace(whole, hidden=hidden), [0, 1, 2])
+    assert after["u1"] == before["u1"]
+    for user, gone in (("u0", {"i01", "i03"}), ("u2", {"i19", "i01", "i02"})):
+        assert gone & set(before[user])
+        assert after[user] != before[user]
+        assert set(after[user]) == set(before[user]) - gone
+    for user in range(3):
+        assert shown(replace(whole, hidden=hidden), [user]) == {f"u{user}": after[f"u{user}"]}
 
 
 def test_a_pin_stands_first_with_its_rule_as_the_reason(market: tuple[Recommender, InteractionLog]) -> None:

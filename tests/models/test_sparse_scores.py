@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from models.interactions import PADDING, Histories
-from models.seen_items import SeenItems
+from models.interactions import PADDING
 from models.sparse_scores import best_entries, entries_at
 from models.top_rows import top_rows
+from models.unshown_items import UnshownItems
 
 USERS, ITEMS = 7, 40
 
@@ -24,17 +24,14 @@ def scores() -> sparse.csr_matrix:
 
 
 @pytest.fixture
-def seen() -> SeenItems:
-    items = np.random.default_rng(6).integers(PADDING, ITEMS, (USERS, 6)).astype(np.int32)
-    empty = np.zeros(items.shape)
-    segments = np.full(USERS, "", dtype=object)
-    return SeenItems(Histories(items, empty.astype(np.float32), empty.astype(np.int64), segments), ITEMS)
+def seen() -> UnshownItems:
+    return UnshownItems(np.random.default_rng(6).integers(PADDING, ITEMS, (USERS, 6)).astype(np.int32), ITEMS)
 
 
 @pytest.mark.parametrize("count", [1, 5, ITEMS])
 @pytest.mark.parametrize("has_seen", [False, True])
 def test_the_best_entries_are_the_best_items(
-    scores: sparse.csr_matrix, seen: SeenItems, count: int, has_seen: bool
+    scores: sparse.csr_matrix, seen: UnshownItems, count: int, has_seen: bool
 ) -> None:
     allowed = np.arange(ITEMS) % 5 != 0
     dense = scores.toarray()

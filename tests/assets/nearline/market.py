@@ -51,6 +51,7 @@ max_per_brand = 3
 view = 1.0
 purchase = 4.0
 cancel = 0.0
+hide = -1.0
 """
 AS_OF = datetime(2026, 1, 4)
 NOW = datetime(2026, 1, 8, 12)
@@ -175,7 +176,8 @@ def _build(market: Market) -> None:
     moment = datetime(2026, 1, 9, tzinfo=UTC)
     ingest_landing(lake, settings.landing_path, domain, KEY, received_at=moment, settle_seconds=-1e9)
     rules = InteractionRules.load(warehouse_project(settings), lake)
-    interactions = rules.interactions(lake.frame(f"SELECT {', '.join(EVENT_COLUMNS)} FROM raw.events"))
+    rows = rules.interactions(lake.frame(f"SELECT {', '.join(EVENT_COLUMNS)} FROM raw.events"))
+    interactions = rows[rows["weight"] > 0]
     attributes = lake.frame("SELECT user_id, region FROM raw.users")
     users = pd.DataFrame({"user_id": sorted({*interactions["user_id"], *attributes["user_id"]})})
     users["region"] = users["user_id"].map(attributes.set_index("user_id")["region"])
@@ -185,6 +187,7 @@ def _build(market: Market) -> None:
     )
     frames = {
         "interactions": interactions.assign(event_type="view", session_id="s"),
+        "hides": rows[rows["weight"] < 0].assign(event_type="hide"),
         "users": users.assign(segment=users["region"], count_interactions=counts),
         "items": items.assign(title=items["item_id"], category="all", count_interactions=1),
     }

@@ -37,6 +37,8 @@ EVENTS = [
     "u08,i05,cancel,2026-01-04T10:01:00Z,1",  # leaves nothing
     "u20,i02,view,2026-01-04T10:00:00Z,",  # known by a region alone until now
     "new,i04,view,2026-01-05T10:00:00Z,",  # known to nobody
+    "u07,i03,hide,2026-01-04T09:10:00Z,",
+    "u20,i19,hide,2026-01-04T11:00:00Z,",
 ]
 
 

@@ -39,6 +39,16 @@ AWKWARD = [
     *(f"u09,i{n % 20:02d},view,2026-01-04T{n // 6:02d}:{n % 6}0:00Z," for n in range(31)),  # a bot on this day
     "u20,i02,view,2026-01-04T10:00:00Z,",  # known by a region alone until now
     "new,i04,view,2026-01-05T10:00:00Z,",  # known to nobody
+    "u10,i01,hide,2026-01-04T10:00:00Z,",
+    "u10,i06,hide,2026-01-04T10:00:00Z,",
+    "u10,i06,view,2026-01-05T11:00:00Z,",  # taken back
+    "u11,i03,view,2026-01-04T10:00:00Z,",
+    "u11,i03,hide,2026-01-04T10:00:01Z,",  # seen, then hidden
+    "u12,i17,hide,2026-01-01T23:00:00Z,",  # late
+    "u12,i17,hide,2026-01-01T23:00:09Z,",  # again
+    "u04,i19,hide,2026-01-04T10:00:00Z,",
+    "u20,i19,hide,2026-01-04T10:00:00Z,",
+    "shy,i03,hide,2026-01-04T10:00:00Z,",  # known to nobody, and by nothing that counts
     "u06,i04,view,2026-01-09T10:00:00Z,",  # in the future
     "u06,,view,2026-01-04T10:00:00Z,",  # without an item
     "u06,i09,view,not a time,",
@@ -99,6 +109,30 @@ def test_an_event_changes_the_list_of_its_user_only(market: Any) -> None:
     assert not {"i00", "i01"} & market.item_ids("u07")
 
 
+def test_a_hidden_item_leaves_the_list_of_its_user_and_counts_for_nothing(market: Any) -> None:
+    before = market.lists()
+    hidden = sorted(market.item_ids("u07"))[:2]
+    watch = _watch(market)
+    report = _process(market, watch, market.delivery("a.csv", [f"u07,{hidden[0]},hide,2026-01-04T09:00:00Z,"]))
+    _process(market, watch, market.delivery("b.csv", [f"u07,{hidden[1]},hide,2026-01-04T09:00:00Z,"]))
+    after = market.lists()
+    (changed,) = (user for user in after if after[user] != before[user])
+    assert (report.users, changed) == (1, pseudonymise("u07", KEY))
+    assert not {*hidden} & market.item_ids("u07")
+    assert len(market.item_ids("u07")) == 5
+    step = watch.states.state([changed])
+    assert (step.interactions["weight"] < 0).sum() == 2
+    market.build()
+    assert not market.lake.frame("FROM marts.interactions WHERE event_day = DATE '2026-01-04'").size
+    (kept,) = market.lake.frame("SELECT * FROM features.user_histories WHERE len(hidden_item_ids) > 0").to_dict(
+        "records"
+    )
+    assert (kept["user_id"], list(kept["hidden_item_ids"])) == (changed, hidden)
+    assert len(kept["item_ids"]) == 6
+    market.publish(_server(watch), report.as_of)
+    assert market.lists() == after
+
+
 def test_delta_equals_full_exactly(market: Any, deliver: Deliver) -> None:
     """Repeats, cancellations, bots, late events and strangers, one event at a time, against a rebuilt warehouse."""
     watch = _watch(market)
@@ -117,7 +151,7 @@ def test_one_batch_equals_many_batches(market: Any) -> None:
     one_by_one, events = market.lists(), market.lake.fingerprint("raw.events")
     market.begin_again()
     report = _process(market, _watch(market), market.delivery("all.csv", AWKWARD))
-    assert (report.counts.accepted, report.counts.quarantined, report.counts.duplicate) == (40, 3, 0)
+    assert (report.counts.accepted, report.counts.quarantined, report.counts.duplicate) == (50, 3, 0)
     assert (market.lists(), market.lake.fingerprint("raw.events")) == (one_by_one, events)
 
 
@@ -245,7 +279,7 @@ def test_users_read_ahead_are_as_if_read_when_needed(market: Any) -> None:
     _process(market, watch, market.delivery("a.csv", AWKWARD[3:6]))
     assert watch.states.misses == 0
     _process(market, watch, market.delivery("b.csv", AWKWARD[6:]))
-    assert watch.states.misses == 1  # a stranger, of whom there is nothing to read
+    assert watch.states.misses == 2  # strangers, of whom there is nothing to read
     ahead = market.lists()
     unaware = _watch(market)
     unaware.refresh()
