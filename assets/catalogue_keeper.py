@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from assets.sqlite_catalogue import sqlite_file
+
 # Ends with its input, thus also when this process is killed. The lock is taken by the first read.
 _KEEP = """
 import sqlite3, sys
@@ -27,10 +29,11 @@ def kept_open(catalogue: str) -> Iterator[None]:
     Args:
         catalogue: As of `Lake.catalogue`.
     """
-    if not catalogue.startswith("sqlite:"):
+    file = sqlite_file(catalogue)
+    if file is None:
         yield
         return
-    words = [sys.executable, "-I", "-S", "-c", _KEEP, catalogue.removeprefix("sqlite:")]
+    words = [sys.executable, "-I", "-S", "-c", _KEEP, str(file)]
     # A session of its own: what is typed into the terminal ends this process first.
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as keeper:
         assert keeper.stdin is not None

@@ -18,7 +18,7 @@ from assets.duckdb_engines import borrowed_connection
 from assets.lake_errors import explained, patient, shown_cause
 from assets.list_table import TOP_K_ITEMS_VIEW
 from assets.scratch import scratch_name
-from assets.sqlite_catalogue import let_readers_in
+from assets.sqlite_catalogue import let_readers_in, sqlite_file
 from assets.table_migrations import renew_old_tables
 from assets.table_options import set_group_rows
 from models.errors import LakeError, LakeLockedError
@@ -153,9 +153,9 @@ class Lake:
             connection.execute(TOP_K_ITEMS_VIEW)
 
         self.data_path.mkdir(parents=True, exist_ok=True)
-        if self.catalogue.startswith("sqlite:"):
+        if (file := sqlite_file(self.catalogue)) is not None:
             with self.lock():
-                let_readers_in(Path(self.catalogue.removeprefix("sqlite:")))
+                let_readers_in(file)
         self.write(create, message="create tables")
         self.write(set_group_rows, message="group rows of tables")
 
@@ -240,8 +240,8 @@ class Lake:
         """
         connection.execute(f"SET memory_limit = '{self.memory_limit}'")
         connection.execute(f"SET threads = {self.threads}" if self.threads else "RESET threads")
-        if self.catalogue.startswith("sqlite:"):
-            Path(self.catalogue.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
+        if (file := sqlite_file(self.catalogue)) is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
         options = [f"DATA_PATH '{self.data_path}/'", "DATA_INLINING_ROW_LIMIT 0"]
         if snapshot is not None:
             options = [f"SNAPSHOT_VERSION {snapshot}"]

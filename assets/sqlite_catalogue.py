@@ -5,6 +5,12 @@ from contextlib import closing
 from pathlib import Path
 
 _WAIT_S = 5.0
+_PREFIX = "sqlite:"
+
+
+def sqlite_file(catalogue: str) -> Path | None:
+    """The file of a catalogue, as of `Lake.catalogue`; None for one that is no SQLite file."""
+    return Path(catalogue.removeprefix(_PREFIX)) if catalogue.startswith(_PREFIX) else None
 
 
 def let_readers_in(file: Path) -> bool:

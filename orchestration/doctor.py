@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
@@ -15,6 +14,7 @@ from packaging.requirements import Requirement
 from pydantic import SecretStr
 
 from assets.secret_text import without_passwords
+from assets.sqlite_catalogue import sqlite_file
 from models.errors import FreshetError
 from orchestration.settings import Settings, origins
 
@@ -140,8 +140,8 @@ def _dbt(settings: Settings) -> Iterator[Finding]:
 def _lake(settings: Settings) -> Iterator[Finding]:
     from orchestration.home import open_lake
 
-    file = Path(settings.lake_catalogue.removeprefix("sqlite:"))
-    if settings.lake_catalogue.startswith("sqlite:") and not file.exists():
+    file = sqlite_file(settings.lake_catalogue)
+    if file is not None and not file.exists():
         yield Finding("lake", "ok", f"none yet under {settings.root}; `freshet demo` or `freshet load` begins one")
         return
     remedy = "check FRESHET_CATALOGUE, and that its server answers; a damaged file comes back from a backup"

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from assets.dbt_project import WarehouseProject, prepare_project
 from assets.lake import Lake
+from assets.sqlite_catalogue import sqlite_file
 from orchestration import run_coordination
 from orchestration.environment import prepare_environment
 from orchestration.event_storage import event_log_config
@@ -63,7 +64,7 @@ def open_instance(settings: Settings) -> DagsterInstance:
 def dagster_config(settings: Settings) -> dict[str, Any]:
     """Content of `dagster.yaml`."""
     # A SQLite catalogue takes one writer at a time; runs beside each other would only wait for its lock.
-    batch_runs = 1 if settings.lake_catalogue.startswith("sqlite:") else 4
+    batch_runs = 4 if sqlite_file(settings.lake_catalogue) is None else 1
     config: dict[str, Any] = {
         "telemetry": {"enabled": False},
         # Without it the UI opens with a form for a newsletter.

@@ -2,6 +2,7 @@
 
 from assets.artifacts import ArtifactStore
 from assets.scratch import remove_dead_scratch
+from assets.sqlite_catalogue import sqlite_file
 from orchestration.home import open_lake
 from orchestration.settings import Settings
 
@@ -15,5 +16,5 @@ def clean_up(settings: Settings) -> None:
     lake = open_lake(settings)
     remove_dead_scratch(lake.staging_path)
     ArtifactStore(settings.artifacts_path).clean_staging()
-    if settings.lake_catalogue.startswith("sqlite:"):
+    if sqlite_file(settings.lake_catalogue) is not None:
         lake.remove_orphans()

@@ -72,11 +72,12 @@ def built_lake(settings: "Settings") -> "Lake":
     Raises:
         DataError: there is none yet.
     """
+    from assets.sqlite_catalogue import sqlite_file
     from models.errors import DataError
     from orchestration.home import open_lake
 
-    catalogue = settings.lake_catalogue
-    if catalogue.startswith("sqlite:") and not Path(catalogue.removeprefix("sqlite:")).exists():
+    file = sqlite_file(settings.lake_catalogue)
+    if file is not None and not file.exists():
         raise DataError(_CATALOGUE_MISSING.format(home=settings.root))
     return open_lake(settings)
 
