@@ -29,6 +29,7 @@ README_TABLES = {
     "ml-100k": "ml-100k, temporal-last",
 }
 """Dataset and protocol by the marker in the README."""
+PEERS_OF_README = "amazon-reviews.leave-one-out.p5_position"
 BLUE, GREY, ORANGE = "#2a6fbb", "#b8b8b8", "#d97a28"
 
 
@@ -71,6 +72,8 @@ def main() -> None:
         for marker, wanted in README_TABLES.items():
             if wanted in grouped:
                 text = replace_between(text, marker, accuracy_table(grouped[wanted]))
+        if PEERS_OF_README in peers:
+            text = replace_between(text, "peers", peers_table(peers[PEERS_OF_README]))
         arguments.readme.write_text(text, encoding="utf-8")
 
 
