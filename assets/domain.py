@@ -48,7 +48,7 @@ class Domain:
     """Length of a list."""
 
     list_ttl_hours: int = 48
-    """Hours after `as_of` at which a list expires."""
+    """Hours after the end of the data at which a list expires; for so long the nearline lane follows the clock."""
 
     exclude_seen: bool = True
     """Whether items that the user has interacted with are left out of the list."""

@@ -64,6 +64,17 @@ def banned_items(server: Server, as_of: int) -> set[str]:
     return set(catalogue.item_ids[~resolve_rules(server.rules, catalogue, as_of=as_of).allowed].tolist())
 
 
+def items_that_came(server: Server, since: int, until: int) -> list[str]:
+    """Items of a server's catalogue that may be shown at one moment and might not at an earlier one.
+
+    Args:
+        server: With catalogue and rules as they are now.
+        since: The earlier moment, seconds since 1970 UTC.
+        until: The later one.
+    """
+    return sorted(banned_items(server, since) - banned_items(server, until))
+
+
 class ShownItems:
     """Which items may be shown, and which of them ceased to be."""
 

@@ -99,14 +99,15 @@ class NearlineLane:
 
         Args:
             delivery: Rows of a source; None only renews.
-            received_at: The present moment, which row rules compare with; UTC without a zone.
+            received_at: The present moment, UTC without a zone: row rules compare with it, and what begins or ends by
+                itself until then counts.
             epoch: Term of this leader.
 
         Raises:
             NearlineError: nothing was written, see its classes.
             LakeError: the lake cannot be written.
         """
-        loaded = self._watch.refresh()
+        loaded = self._watch.refresh(received_at)
         renewed = self._watch.take_left(self._renewed_with(delivery))
         try:
             try:
@@ -147,7 +148,9 @@ class NearlineLane:
             self._on_stage("staged")
             touched = self._touched(staged, renewed, from_lake=from_lake)
             self._on_stage("loaded")
-            as_of = max([self._watch.as_of, *(day + timedelta(days=1) for day in touched.events["event_day"])])
+            days_end = (day + timedelta(days=1) for day in touched.events["event_day"])
+            data_until = max([self._watch.data_until, *days_end])
+            as_of = max(self._watch.as_of, data_until)
             # All lists are read for it, and the first events have waited for a load: the next batch does it then.
             banned = self._watch.banned if delivery is None or self._watch.has_committed else frozenset[str]()
             committed, struck = list[datetime](), list[str]()
@@ -160,7 +163,7 @@ class NearlineLane:
                 def made() -> NewLists:
                     making.result()
                     self._on_stage("advanced")
-                    return self._lists(loaded, source, touched, as_of, folder)
+                    return self._lists(loaded, source, touched, as_of, data_until, folder)
 
                 work = commit_batch(
                     None if staged is None else replace(staged, new_events=len(touched.events)),
@@ -184,7 +187,7 @@ class NearlineLane:
             steps, lists = making.result(), made() if touched.user_ids else None
         self._oldest_freshness = oldest
         self._on_stage("committed")
-        self._remember(touched, steps, written.snapshot, as_of)
+        self._remember(touched, steps, written.snapshot, data_until)
         self._watch.struck(banned, struck)
         self._take_items(staged)
         self._on_stage("remembered")
@@ -250,17 +253,21 @@ class NearlineLane:
             return None
         return ComingLists(self._domain.surface, touched.user_ids, self._watch.snapshot, made)
 
-    def _lists(self, loaded: Loaded, source: str, touched: _Touched, as_of: datetime, folder: Path) -> NewLists:
+    def _lists(
+        self, loaded: Loaded, source: str, touched: _Touched, as_of: datetime, data_until: datetime, folder: Path
+    ) -> NewLists:
         made = loaded.server.list_facts(input_snapshot=self._watch.input_snapshot, as_of=as_of, lane="nearline")
+        # What is made again as time passes knows no more events, so it lives no longer.
+        made = replace(made, expires_at=made.expires_at - (as_of - data_until))
         files = list_files(folder) if any(folder.glob("*.parquet")) else None
         freshness = by_user(touched.events).assign(surface=made.surface, source=source)
         return NewLists(made, files, touched.user_ids, freshness)
 
-    def _remember(self, touched: _Touched, steps: list["_Done"], snapshot: int, as_of: datetime) -> None:
+    def _remember(self, touched: _Touched, steps: list["_Done"], snapshot: int, data_until: datetime) -> None:
         for done in steps:
             self._watch.states.put(done.step, done.pairs, done.events)
         self._watch.states.shrink()
-        self._watch.written(snapshot, as_of)
+        self._watch.written(snapshot, data_until)
 
     def _take_items(self, staged: StagedDelivery | None) -> None:
         if staged is not None and staged.delivery.kind == "items":

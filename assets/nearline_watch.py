@@ -10,7 +10,7 @@ changed in `refresh` only, so one batch never sees two.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,8 +23,8 @@ from assets.known_events import KnownEvents
 from assets.lake import Lake
 from assets.lake_memory import LakeMemory
 from assets.lake_news import cut_lists, end_of_days, old_lists, users_with_events
-from assets.list_guard import ShownItems
-from assets.model_inputs import rerank_rules, seconds
+from assets.lists_to_renew import ListsToRenew
+from assets.model_inputs import rerank_rules
 from assets.prepared_server import ITEM_RULES, Loaded, PreparedServer, ServerLoader, with_new_index
 from assets.resources import ArtifactResource
 from assets.serving import TOP_K
@@ -37,7 +37,7 @@ KNOWN_SHARE = 0.25
 _LOG = logging.getLogger(__name__)
 
 
-class LakeWatch:
+class LakeWatch(ListsToRenew):
     """Server, rules and hot state, and the snapshot up to which they are true."""
 
     def __init__(
@@ -64,8 +64,7 @@ class LakeWatch:
             is_ready_for_texts: Whether the encoder is loaded before an item with a new text needs it.
             on_load_failure: Told of each failure to load the next server; it is tried again.
         """
-        self._lake = lake
-        self._domain = domain
+        super().__init__(lake, domain, new_item_users)
         self._loader = ServerLoader(lake, domain, artifacts, project, new_item_users, is_ready_for_texts)
         self._next = BackgroundLoad(self._loader.load, on_failure=self._not_loaded)
         self._on_load_failure = on_load_failure or (lambda error: None)
@@ -75,14 +74,10 @@ class LakeWatch:
         self._loaded: Loaded | None = None
         self.has_committed = False
         """Whether a batch was committed since the present server was taken into use."""
-        self._left: dict[str, None] = {}
         self._own_snapshots = deque[int]()
         self._may_be_cut = False  # looked for after the first batch, which has waited for a load already
-        self._rules_key, self._shown = "", ShownItems()
+        self._rules_key = ""
         self.snapshot = 0
-        self.as_of = datetime.min
-        """End of the last day with events: the moment that lists are for."""
-
         self.memory = LakeMemory(KnownEvents(lake, budget_bytes=int(KNOWN_SHARE * budget_bytes)), KnownProgress())
         """What raw holds, once `warm` has read it, and how far sources were read."""
         self.rules: InteractionRules
@@ -104,16 +99,6 @@ class LakeWatch:
         return 0 if self._loaded is None else self.states.bytes
 
     @property
-    def left(self) -> int:
-        """Users whose lists others have left to this lane to renew, and items that are to leave all lists."""
-        return len(self._left) + len(self._shown.banned)
-
-    @property
-    def banned(self) -> frozenset[str]:
-        """Items that may not be shown and may be in lists still."""
-        return frozenset(self._shown.banned)
-
-    @property
     def is_behind(self) -> bool:
         """Whether lists were published that another server belongs to, which is being loaded."""
         return self._behind_from is not None
@@ -132,16 +117,26 @@ class LakeWatch:
         """Why the next server could not be loaded; empty once it was, and while none has failed."""
         return self._next.error
 
-    def refresh(self) -> Loaded:
-        """Take in what others have written since the last call.
+    def refresh(self, now: datetime | None = None) -> Loaded:
+        """Take in what others have written since the last call, and what has begun or ended by itself.
 
         The first server is waited for. After that the next one is loaded beside the present one, which is answered
         until then.
+
+        Args:
+            now: The present moment, UTC without a zone; None: no time passes.
 
         Raises:
             NotFittedError: champion and index do not belong together; a refresh is under way, try again.
             DataError: nothing was ever built.
         """
+        loaded = self._caught_up()
+        if now is not None:
+            self._pass_time(loaded.server, self._items, now)
+        return loaded
+
+    def _caught_up(self) -> Loaded:
+        """The server, with what others have written until now."""
         if self._loaded is not None and self._may_be_cut:
             self.leave(cut_lists(self._lake, self._domain.surface, self._domain.top_k))
             self._may_be_cut = False
@@ -154,6 +149,7 @@ class LakeWatch:
         if self._loaded is None:
             # Lists that name a later snapshot came from the server that a worker has loaded at its start.
             self._use(self._loaded_now(key), snapshot if made_at is None else made_at + 1)
+            self._go_on_from_lists()
         elif key != self._loaded.key and (prepared := self._next.take(key)) is not None:
             self._use(prepared, snapshot)
         self._take_in(snapshot)
@@ -163,11 +159,10 @@ class LakeWatch:
         elif self._behind_from is None:
             self._behind_from = self.snapshot if made_at is None else min(self.snapshot, made_at)
             # Whoever published them may not have known what the present server knows: they are looked through at once.
-            self._shown.reset()
+            self._others_published()
         self._take_rules()
         self.snapshot = snapshot
-        self.as_of = max(self.as_of, end_of_days(self._lake, snapshot))
-        self._shown.update(self._loaded.server, seconds(self.as_of))
+        self._judge(self._loaded.server, data_until=end_of_days(self._lake, snapshot))
         return self._loaded
 
     def take_items(self, item_ids: list[str]) -> None:
@@ -181,12 +176,7 @@ class LakeWatch:
             loaded = replace(loaded, server=with_new_index(loaded.server))
         self._loaded = loaded
         self.leave(self._items.fitting_users(loaded.server, change.new, each=self._loader.new_item_users))
-        self._shown.update(loaded.server, seconds(self.as_of))
-
-    def struck(self, item_ids: Iterable[str], user_ids: Iterable[str]) -> None:
-        """Items have left all lists; those of these users are to be made anew."""
-        self._shown.banned.difference_update(item_ids)
-        self.leave(user_ids)
+        self._judge(loaded.server)
 
     def warm(self) -> bool:
         """Read what events will need before they come: the ids of all others, then some users.
@@ -214,26 +204,19 @@ class LakeWatch:
         self._left.clear()
         self.snapshot = 0
 
-    def take_left(self, count: int) -> tuple[str, ...]:
-        """Some of the users whose lists were left to this lane; `leave` gives them back after a failure."""
-        taken = tuple(list(self._left)[:count])
-        for user in taken:
-            del self._left[user]
-        return taken
+    def written(self, snapshot: int, data_until: datetime) -> None:
+        """Our own batch was committed as `snapshot`; what others committed just before it is taken in.
 
-    def leave(self, user_ids: Iterable[str]) -> None:
-        """Have the lists of users renewed by one of the next batches."""
-        self._left.update(dict.fromkeys(user_ids))
-
-    def written(self, snapshot: int, as_of: datetime) -> None:
-        """Our own batch was committed as `snapshot`; what others committed just before it is taken in."""
+        Args:
+            snapshot: Its id.
+            data_until: End of the last day with events, with those of the batch, UTC.
+        """
         if snapshot > self.snapshot + 1:
             self._take_in(snapshot - 1)
         self.memory.written(snapshot)
         self.snapshot, self.has_committed = snapshot, True
-        if as_of > self.as_of and self._loaded is not None:
-            self.as_of = as_of
-            self._shown.update(self._loaded.server, seconds(as_of))
+        if self._loaded is not None:
+            self._judge(self._loaded.server, data_until=data_until)
 
     def made(self, snapshot: int) -> None:
         """Our own upkeep was committed as `snapshot` and changed no row; told from any thread, before others write."""
@@ -265,7 +248,7 @@ class LakeWatch:
         self.states = UserStates(self._lake, self.rules, budget_bytes=self._budget)
         self._rules_key = prepared.item_rules
         self.leave(left)
-        self._shown.reset()
+        self._others_published()
         self._loaded, self.has_committed = Loaded(prepared.server, prepared.key), False
         self._may_be_cut = True
         self.snapshot = prepared.snapshot

@@ -1,7 +1,7 @@
 """Settings → the nearline worker with everything that it needs."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from assets.batch_report import BatchReport
 from assets.domain import load_domain
@@ -23,6 +23,7 @@ def build_worker(
     report: Callable[[BatchReport], None],
     on_upkeep: Callable[[int], None] = lambda snapshot: None,
     is_ready_for_texts: bool = True,
+    now: Callable[[], datetime] = utc_now,
 ) -> NearlineWorker:
     """The worker of a home folder.
 
@@ -32,6 +33,7 @@ def build_worker(
         report: Called with each committed batch.
         on_upkeep: Called with each snapshot in which rows were written anew and none differs.
         is_ready_for_texts: Whether the encoder is loaded before an item with a new text needs it.
+        now: Clock of the edge, UTC without a zone.
     """
     watch = open_watch(settings, is_ready_for_texts=is_ready_for_texts, on_load_failure=metrics.error)
 
@@ -41,20 +43,20 @@ def build_worker(
 
     return NearlineWorker(
         watch.lake,
-        open_lane(settings, watch),
+        open_lane(settings, watch, now=now),
         watch,
         build_sources(settings, watch.lake),
         nearline_lease(watch.lake),
         metrics,
-        LagAlarm(build_notifier(settings), threshold_s=settings.nearline_lag_alert_s, now=utc_now),
+        LagAlarm(build_notifier(settings), threshold_s=settings.nearline_lag_alert_s, now=now),
         report=report,
         upkeep=Upkeep(
             watch.lake,
             load_domain(settings.domain).surface,
             keep=timedelta(minutes=settings.nearline_history_minutes),
-            now=utc_now,
+            now=now,
             on_written=written,
         ),
-        now=utc_now,
+        now=now,
         max_rows=settings.nearline_max_rows,
     )

@@ -1,5 +1,7 @@
 """The sensor path of the nearline lane: where no worker leads, what arrives starts a run that takes it in.
 
+So does what begins or ends by itself: the end of an item, or of a business rule.
+
 A tick is held open while nothing waits, since Dagster starts one only every five seconds or more.
 """
 
@@ -58,6 +60,8 @@ class Cursor:
     arrival: str = ""
     landing: str = ""
     """Hash over the landing files that it got."""
+    passed: str = ""
+    """What had begun or ended by itself when it started."""
     attempt: int = 0
 
     @classmethod
@@ -85,7 +89,7 @@ def nearline_sensor(settings: Settings, job: JobDefinition) -> SensorDefinition:
         default_status=DefaultSensorStatus.RUNNING,
     )
     def events(context: SensorEvaluationContext) -> SensorResult | SkipReason:
-        """New landing files and stream entries start a run, unless a nearline worker leads."""
+        """New landing files and stream entries, and items that ran out, start a run, unless a nearline worker leads."""
         lake = open_lake(settings)
         if last_build(lake, TOP_K) is None:
             return SkipReason("no lists were built yet; `freshet run` builds them")
@@ -132,12 +136,12 @@ def watch(
             return SkipReason("a nearline worker leads and takes in what arrives")
         else:
             # What a failed run has got waits again.
-            landing = cursor.landing if status == DagsterRunStatus.SUCCESS else ""
-            found = arrivals.look(landing, utc_now())
+            got = cursor if status == DagsterRunStatus.SUCCESS else Cursor()
+            found = arrivals.look(got.landing, got.passed, utc_now())
             if found is not None:
                 attempt = cursor.attempt + 1 if found.name == cursor.arrival else 0
                 if attempt < MOST_ATTEMPTS:
-                    return _requested(Cursor(found.name, found.landing, attempt), found.says)
+                    return _requested(Cursor(found.name, found.landing, found.passed, attempt), found.says)
                 reason = f"{MOST_ATTEMPTS} runs have left {found.says} where they are; the next arrival starts another"
         if clock() >= until:
             return SkipReason(reason)

@@ -94,7 +94,7 @@ class NearlineWorker:
         self._metrics, self._alarm = metrics, alarm
         self._report, self._upkeep = report, UpkeepThread(upkeep, on_error=metrics.error)
         self._now, self._max_rows = now, max_rows
-        self._progress = {source.name: _Progress() for source in sources}
+        self._progress, self._renewals = {source.name: _Progress() for source in sources}, _Progress()
         self._last_error = ""
         self._renewed_at = 0.0
         self._reads_ahead = self._is_warm = False
@@ -129,7 +129,7 @@ class NearlineWorker:
                     if self._turn(stop):
                         busy_at = time.monotonic()
                         self._give_up_after_failures(until_idle)
-                    elif until_idle and time.monotonic() - busy_at >= linger_s:
+                    elif until_idle and not self._watch.left and time.monotonic() - busy_at >= linger_s:
                         return True
                     else:
                         # What the streams were waited for counts.
@@ -213,11 +213,11 @@ class NearlineWorker:
 
     def _guarded(self, source: EventSource | None, delivery: Delivery | None, stop: threading.Event) -> bool:
         """One batch, with what may go wrong put right; returns whether there was anything to do."""
-        progress = _Progress() if source is None else self._progress[source.name]
+        progress = self._renewals if source is None else self._progress[source.name]
         started = time.monotonic()
         try:
             if source is None and not self._has_left():
-                self._last_error = ""
+                progress.failures, self._last_error = 0, ""
                 return False
             term = self._leadership.term
             if term is None:
@@ -256,7 +256,7 @@ class NearlineWorker:
         return has_more
 
     def _has_left(self) -> bool:
-        self._watch.refresh()
+        self._watch.refresh(self._now())
         return self._watch.left > 0
 
     def _committed(self, report: BatchReport, seconds: float) -> None:
@@ -277,7 +277,7 @@ class NearlineWorker:
         _LOG.warning("%s", error)
 
     def _give_up_after_failures(self, until_idle: bool) -> None:
-        worst = max(self._progress.values(), key=lambda progress: progress.failures)
+        worst = max([self._renewals, *self._progress.values()], key=lambda progress: progress.failures)
         if until_idle and worst.failures >= MOST_FAILURES and worst.error is not None:
             raise worst.error
 

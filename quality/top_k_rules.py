@@ -27,7 +27,7 @@ class ListPromise:
 def top_k_contract(promise: ListPromise) -> Contract:
     """Contract of `serving.top_k`.
 
-    Lists are judged at one moment: the end of the last built day, or the newest `generated_at` if that is later.
+    Lists of a lane are judged at one moment: the end of the last built day, or its newest `generated_at` if later.
     """
     surface = promise.surface.replace("'", "''")
     missing = (
@@ -86,16 +86,16 @@ def _rules(promise: ListPromise) -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-# What may be recommended now, by surface.
+# What may be recommended, by surface and lane: the nearline lane goes on as time passes, the batch lane with the data.
 _OFFERED = f"""
 clock AS (
-    SELECT greatest(
-        (SELECT max(event_day) + INTERVAL 1 DAY FROM marts.interactions),
-        (SELECT max(generated_at) FROM {TOP_K.qualified_name})
-    ) AS as_of
+    SELECT
+        lane,
+        greatest((SELECT max(event_day) + INTERVAL 1 DAY FROM marts.interactions), max(generated_at)) AS as_of
+    FROM {TOP_K.qualified_name} GROUP BY lane
 ),
 blocked AS (
-    SELECT DISTINCT item.item_id, rule.surface
+    SELECT DISTINCT item.item_id, rule.surface, lane
     FROM marts.items AS item
     JOIN serving.item_rules AS rule
         ON (rule.field = 'item_id' AND item.item_id = rule.match)
@@ -106,22 +106,23 @@ blocked AS (
         AND coalesce(rule.valid_from <= as_of, true) AND coalesce(as_of < rule.valid_until, true)
 ),
 available AS (
-    SELECT item_id FROM marts.items CROSS JOIN clock
+    SELECT item_id, lane FROM marts.items CROSS JOIN clock
     WHERE coalesce(available_from <= as_of, true) AND coalesce(as_of < available_until, true)
 ),
 surfaces AS (SELECT DISTINCT surface FROM {TOP_K.qualified_name}),
 allowed AS (
-    SELECT surfaces.surface, available.item_id FROM surfaces CROSS JOIN available
+    SELECT surfaces.surface, available.lane, available.item_id FROM surfaces CROSS JOIN available
     WHERE NOT EXISTS (
         SELECT 1 FROM blocked
-        WHERE blocked.item_id = available.item_id AND coalesce(blocked.surface = surfaces.surface, true)
+        WHERE blocked.item_id = available.item_id AND blocked.lane = available.lane
+            AND coalesce(blocked.surface = surfaces.surface, true)
     )
 ),
 """
 
 # What is wrong with the items of each list.
 _FLAWS = f"""
-stock AS (SELECT surface, count(*) AS count_allowed FROM allowed GROUP BY surface),
+stock AS (SELECT surface, lane, count(*) AS count_allowed FROM allowed GROUP BY surface, lane),
 entries AS (
     SELECT surface, user_id, lane, unnest(items).item_id AS item_id FROM {TOP_K.qualified_name}
 ),
@@ -134,8 +135,9 @@ flaws AS (
         count(*) FILTER (WHERE seen_pairs.item_id IS NOT NULL) AS count_seen,
         count(*) FILTER (WHERE available.item_id IS NOT NULL AND allowed.item_id IS NULL) AS count_blocked
     FROM entries
-    LEFT JOIN available ON available.item_id = entries.item_id
-    LEFT JOIN allowed ON allowed.item_id = entries.item_id AND allowed.surface = entries.surface
+    LEFT JOIN available ON available.item_id = entries.item_id AND available.lane = entries.lane
+    LEFT JOIN allowed
+        ON allowed.item_id = entries.item_id AND allowed.surface = entries.surface AND allowed.lane = entries.lane
     LEFT JOIN seen_pairs ON seen_pairs.item_id = entries.item_id AND seen_pairs.user_id = entries.user_id
     LEFT JOIN unbuilt ON unbuilt.item_id = entries.item_id
     GROUP BY entries.surface, entries.user_id
@@ -164,9 +166,8 @@ SELECT
     len(list_filter(
         range(2, len(items) + 1), lambda place: items[place].score > items[place - 1].score
     )) AS count_out_of_order,
-    epoch(expires_at) - epoch(as_of) AS seconds_left
+    epoch(expires_at) - (SELECT max(epoch(as_of)) FROM clock) AS seconds_left
 FROM {TOP_K.qualified_name} AS list
-CROSS JOIN clock
 JOIN lengths ON lengths.surface = list.surface AND lengths.user_id = list.user_id
 LEFT JOIN flaws ON flaws.surface = list.surface AND flaws.user_id = list.user_id
 """
@@ -212,7 +213,9 @@ perhaps_seen (user_id, item_id) AS (
     ) EXCEPT FROM seen_pairs
 ),
 unreachable AS (
-    SELECT allowed.surface, user_id, count(*) FILTER (WHERE is_sure) AS count_seen_allowed, count(*) AS count_most_seen
+    SELECT
+        allowed.surface, allowed.lane, user_id,
+        count(*) FILTER (WHERE is_sure) AS count_seen_allowed, count(*) AS count_most_seen
     FROM (
         SELECT user_id, item_id, true AS is_sure FROM seen_pairs
         UNION ALL SELECT user_id, item_id, false FROM perhaps_seen
@@ -231,7 +234,8 @@ lengths AS (
         least({promise.top_k}, coalesce(count_allowed, 0) - coalesce(count_seen_allowed, 0)
             + CASE WHEN list.lane = 'nearline' THEN (SELECT count(*) FROM unbuilt) ELSE 0 END) AS count_most
     FROM {TOP_K.qualified_name} AS list
-    LEFT JOIN stock ON stock.surface = list.surface
-    LEFT JOIN unreachable ON unreachable.surface = list.surface AND unreachable.user_id = list.user_id
+    LEFT JOIN stock ON stock.surface = list.surface AND stock.lane = list.lane
+    LEFT JOIN unreachable
+        ON unreachable.surface = list.surface AND unreachable.lane = list.lane AND unreachable.user_id = list.user_id
 )
 """

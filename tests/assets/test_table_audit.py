@@ -107,6 +107,7 @@ INSERT INTO raw.events BY NAME SELECT * REPLACE (
 ) FROM raw.events CROSS JOIN (SELECT unnest(['q', 's']) AS item_id) AS item WHERE event_id = 'e3';
 INSERT INTO ops.pending_days VALUES (DATE '2026-03-04', 2);
 """
+LATER = f"UPDATE serving.top_k SET lane = 'nearline', generated_at = '2026-03-05' WHERE user_id = '{BOB}';"
 FAULTS = [
     ("raw_events", "INSERT INTO raw.events SELECT * FROM raw.events WHERE event_id = 'e1'",
      {"event_ids_are_unique": 1, "every_file_is_conserved": 1}),
@@ -199,6 +200,12 @@ FAULTS = [
     ("top_k", NEARLINE + LIST.format("item_id := replace(entry.item_id, 's', 't')", ANN),
      {"items_are_available": 1}),
     ("top_k", NEARLINE + LIST.format("item_id := replace(entry.item_id, 'q', 'p')", BOB), {"items_are_unseen": 1}),
+    # The nearline lane has gone on as time passed, and made Bob's list without what ended since; Ann's waits for it.
+    ("top_k", f"{LATER}UPDATE marts.items SET available_until = '2026-03-05' WHERE item_id = 's'", {}),
+    ("top_k", f"{LATER}UPDATE marts.items SET available_until = '2026-03-05' WHERE item_id = 'q'",
+     {"items_are_available": 1}),
+    ("top_k", f"{LATER}UPDATE serving.top_k SET expires_at = '2026-03-05' WHERE user_id = '{ANN}'",
+     {"lists_are_not_expired": 1}),
     # One unseen item is left: a list of one is all that can be promised.
     ("top_k", f"UPDATE marts.items SET available_until = '2026-03-04' WHERE item_id = 's'; "
      f"UPDATE serving.top_k SET items = items[:1] WHERE user_id = '{ANN}'", {}),

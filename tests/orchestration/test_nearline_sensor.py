@@ -59,8 +59,9 @@ def _tick(
     hold_s: float = 0.0,
     sleep: Callable[[float], None] = time.sleep,
     streams: tuple[RedisStreamSource, ...] = (),
+    passed: str = "",
 ) -> SensorResult | SkipReason:
-    arrivals = Arrivals(lake, folder / "landing", streams, settle_s=2.0, most=1_000)
+    arrivals = Arrivals(lake, folder / "landing", streams, settle_s=2.0, most=1_000, passed=lambda now: passed)
     return watch(arrivals, nearline_lease(lake), instance, cursor, hold_s=hold_s, sleep=sleep)
 
 
@@ -118,6 +119,27 @@ def test_what_a_failed_run_had_got_is_tried_again_a_few_times(
     assert Cursor.parse(_request(_tick(lake, tmp_path, instance, cursor))[1]).attempt == 0
 
 
+def test_what_begins_or_ends_by_itself_starts_one_run_and_again_where_that_failed(
+    lake: Lake, tmp_path: Path, instance: DagsterInstance
+) -> None:
+    end = "2026-01-04T15:00:00/7"
+    (first, cursor), (again, _) = (_request(_tick(lake, tmp_path, instance, passed=end)) for _ in range(2))
+    assert first.run_key == again.run_key
+    _run(instance, first, DagsterRunStatus.FAILURE)
+    second, cursor = _request(_tick(lake, tmp_path, instance, cursor, passed=end))
+    assert second.run_key != first.run_key
+    _run(instance, second, DagsterRunStatus.SUCCESS)
+    assert "nothing new" in _words(_tick(lake, tmp_path, instance, cursor, passed=end))
+    _request(_tick(lake, tmp_path, instance, cursor, passed="2026-01-04T16:00:00/7"))
+
+
+def test_a_run_for_a_file_follows_the_clock_too(lake: Lake, tmp_path: Path, instance: DagsterInstance) -> None:
+    _land(tmp_path, "a.csv")
+    request, cursor = _request(_tick(lake, tmp_path, instance, passed="2026-01-04T15:00:00/7"))
+    _run(instance, request, DagsterRunStatus.SUCCESS)
+    assert "nothing new" in _words(_tick(lake, tmp_path, instance, cursor, passed="2026-01-04T15:00:00/7"))
+
+
 def test_a_leading_worker_is_left_alone(lake: Lake, tmp_path: Path, instance: DagsterInstance) -> None:
     _land(tmp_path, "a.csv")
     term = nearline_lease(lake).take(time.time())
@@ -148,7 +170,7 @@ def test_a_file_need_not_have_settled_where_the_run_waits_for_it(
     )
     _land(tmp_path, "a.csv", modified=time.time() - 0.1)
     with open_arrivals(settings) as arrivals:
-        assert (arrivals.look("", utc_now()) is not None) == is_found
+        assert (arrivals.look("", "", utc_now()) is not None) == is_found
 
 
 def test_a_file_of_items_starts_a_run_too(lake: Lake, tmp_path: Path, instance: DagsterInstance) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -30,13 +31,15 @@ from .market import DOMAIN, Market, land_history, train
 class Run:
     """A worker of a market in a thread of this process."""
 
-    def __init__(self, market: Market, lease: Lease | None = None) -> None:
+    def __init__(self, market: Market, lease: Lease | None = None, **options: Any) -> None:
         self.metrics = NearlineMetrics()
         self.reports: list[BatchReport] = []
         with pytest.MonkeyPatch.context() as patch:
             if lease is not None:
                 patch.setattr(nearline_assembly, "nearline_lease", lambda lake: lease)
-            self.worker: NearlineWorker = build_worker(market.settings, self.metrics, report=self.reports.append)
+            self.worker: NearlineWorker = build_worker(
+                market.settings, self.metrics, report=self.reports.append, **options
+            )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.worker.run, args=(self._stop,))
 
