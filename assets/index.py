@@ -28,7 +28,7 @@ RECALL_USERS = 512
 
 RECIPES = {
     INDEX: Recipe(
-        "1", tables=("features.item_embeddings", "marts.items"), builds=(CHAMPION,), exclude=("count_interactions",)
+        "2", tables=("features.item_embeddings", "marts.items"), builds=(CHAMPION,), exclude=("count_interactions",)
     ),
 }
 
@@ -39,7 +39,7 @@ RECIPES = {
     group_name="index",
     kinds={"faiss"},
     owners=["team:ml"],
-    code_version="1",
+    code_version="2",
 )
 def item_index(lake: LakeResource, domain: DomainResource, artifacts: ArtifactResource) -> MaterializeResult[Any]:
     """One index per vector retriever over all items, with its recall against exact search."""
@@ -102,13 +102,18 @@ def updated_index(
 ) -> UpdatedIndex | None:
     """The previous index with new and changed items added and gone ones removed; None where it cannot be kept.
 
-    An item counts as changed when the text behind its vector did. An index that changes have worn is not kept.
+    An item counts as changed when the text behind its vector did. An index that changes have worn is not kept, nor one
+    of an earlier version of the code.
     """
+    from models.index_files import is_readable, read_facts
     from models.vector_index import ItemIndex
 
     if not previous or not (artifacts.store.root / KIND / previous).is_dir():
         return None
-    index = ItemIndex.load(artifacts.store.path(KIND, previous))
+    folder = artifacts.store.path(KIND, previous)
+    if not is_readable(read_facts(folder)):
+        return None
+    index = ItemIndex.load(folder)
     vectors = champion.item_vectors()
     if index.model_version != model_version or index.snapshot is None or index.names != sorted(vectors):
         return None

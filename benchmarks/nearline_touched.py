@@ -2,6 +2,11 @@
 
 The step is `models.nearline.advance` itself, on a market that is drawn here: every user has 20 interactions before the
 step and one event in it. Each catalogue has its own recommender (popularity, co-occurrence and ALS with its index).
+
+Interactions follow tastes, as in real catalogues. Items are in groups, up to 300. A user has three of them, the popular
+groups more often than others, and takes 54 % of the items from the first, 22 and 14 % from the others and 10 % from
+anywhere. Within a group popularity follows Zipf's law, flattened at the top. So most of a million items have no
+interactions, and hardly any of the others have many.
 """
 
 import math
@@ -10,10 +15,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from models.catalogue import Catalogue
-from models.interactions import InteractionLog
+from models.interactions import InteractionLog, LongArray
 from models.nearline import INTERACTION_COLUMNS, ListMaker, RebuiltDays, UserState, advance
 from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
@@ -30,14 +36,19 @@ SLACK = 1.5
 """What the measurement of a step may be off by."""
 AS_OF = int(pd.Timestamp("2026-01-04").timestamp())
 _LEAST_TRAINED_ON = 2_000
-_PARTS = 50
-"""Parts of the catalogue."""
+_GROUPS, _LEAST_IN_A_GROUP = 300, 200
+"""Most groups of items, and items of each where there are fewer groups."""
+_TASTES = (0.6, 0.25, 0.15)
+"""Shares of a user's groups in what the user does not take from anywhere."""
+_FROM_ANYWHERE = 0.1
+_FLAT = 10
+"""The item of rank r, from 0 on, of a group is drawn as often as 1 / (r + 10)."""
 _ITEMS_PER_USER = 10
 """The recommender is fitted on one user for so many items, so that two interactions fall on an item."""
 _CONFIG = RecommenderConfig.from_dict(
     {
         "retrievers": ["popularity", "co_occurrence", "als"],
-        "als": {"embedding_size": 32, "epochs": 2},
+        "als": {"embedding_size": 32},
         "fusion": {"evaluations": 2},
     }
 )
@@ -115,18 +126,15 @@ def maker_of(items: int) -> ListMaker:
 def drawn(users: int, items: int, each: int, day: str) -> pd.DataFrame:
     """`INTERACTION_COLUMNS` of so many interactions of each user, by user and time.
 
-    A user's items are of one part of the catalogue, as tastes are; few of them get most interactions.
+    A user has the same tastes however many users are drawn.
     """
-    random = np.random.default_rng(7)
-    count, parts = users * each, min(_PARTS, items)
-    width = items // parts
-    first = np.repeat(np.arange(users) % parts, each) * width
-    rows = first + (width * random.random(count) ** 2).astype(int)
+    count = users * each
+    rows = _drawn_rows(users, items, each)
     frame = pd.DataFrame(
         {
             "event_id": [f"{day}-{number}" for number in range(count)],
             "user_id": np.repeat([_name(number) for number in range(users)], each),
-            "item_id": [f"i{row:07d}" for row in rows.tolist()],
+            "item_id": [f"i{row:07d}" for row in rows.ravel().tolist()],
             "event_at": pd.Timestamp(day) + pd.to_timedelta(np.tile(np.arange(each), users), unit="min"),
             "event_day": pd.Timestamp(day),
             "weight": 1.0,
@@ -134,6 +142,24 @@ def drawn(users: int, items: int, each: int, day: str) -> pd.DataFrame:
         }
     )
     return frame.astype({"event_at": "datetime64[us]", "event_day": "datetime64[us]"})[list(INTERACTION_COLUMNS)]
+
+
+def _drawn_rows(users: int, items: int, each: int) -> LongArray:
+    """Item rows, shape (users, each)."""
+    groups = int(np.clip(items // _LEAST_IN_A_GROUP, 1, _GROUPS))
+    tastes = _ranks(np.random.default_rng(7).random((users, len(_TASTES))), groups, flat=1)
+    random = np.random.default_rng(8)
+    group = np.take_along_axis(tastes, random.choice(len(_TASTES), (users, each), p=_TASTES), axis=1)
+    anywhere = random.integers(groups, size=group.shape)
+    group = np.where(random.random(group.shape) < _FROM_ANYWHERE, anywhere, group)
+    width = items // groups
+    return np.asarray(group * width + _ranks(random.random(group.shape), width, flat=_FLAT), dtype=np.int64)
+
+
+def _ranks(chances: npt.NDArray[np.float64], count: int, *, flat: int) -> LongArray:
+    """Ranks from 0 on, less than `count`, for uniform chances: rank r comes as often as 1 / (r + flat)."""
+    ranks = flat * ((1 + count / flat) ** chances - 1)
+    return np.minimum(ranks, count - 1).astype(np.int64)
 
 
 def _name(number: int) -> str:

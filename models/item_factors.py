@@ -16,7 +16,7 @@ from models.catalogue import Catalogue
 from models.cpu_threads import one_blas_thread
 from models.errors import NotFittedError
 from models.exact_products import exact_products
-from models.interactions import FloatArray, Histories, InteractionLog, ObjectArray
+from models.interactions import BoolArray, FloatArray, Histories, InteractionLog, ObjectArray
 from models.retriever import as_ids, history_matrix, load_state, realign, row_map, save_state
 
 
@@ -33,6 +33,7 @@ class FactorRetriever(ABC):
         self.config = config or self.config_class()
         self._factors: FloatArray | None = None
         self._item_ids: ObjectArray = np.empty(0, dtype=object)
+        self._kept: FoldIn | None = None
 
     @abstractmethod
     def learned_factors(self, log: InteractionLog, *, seed: int) -> FloatArray:
@@ -53,16 +54,22 @@ class FactorRetriever(ABC):
 
     def user_vectors(self, histories: Histories) -> FloatArray:
         """Solve one least-squares problem per user; zero for a user without a known history."""
-        factors = self.item_vectors()
+        fold_in = self._fold_in()
         history = history_matrix(
             histories,
-            len(factors),
+            len(fold_in.factors),
             decay=self.config.recency_decay,
             length=self.config.history_length,
-            known=np.any(factors != 0, axis=1),
+            known=fold_in.known,
         )
-        confidence, regularization = self.fold_in_weights
-        return fold_in(factors, history, confidence=confidence, regularization=regularization)
+        return fold_in.user_vectors(history)
+
+    def _fold_in(self) -> "FoldIn":
+        factors = self.item_vectors()
+        if self._kept is None or self._kept.factors is not factors:
+            confidence, regularization = self.fold_in_weights
+            self._kept = FoldIn(factors, confidence=confidence, regularization=regularization)
+        return self._kept
 
     def item_vectors(self) -> FloatArray:
         """Item factors, shape (items, dimension); zero for an item without interactions."""
@@ -93,28 +100,41 @@ class FactorRetriever(ABC):
         return model
 
 
-def fold_in(factors: FloatArray, history: sparse.csr_matrix, *, confidence: float, regularization: float) -> FloatArray:
+class FoldIn:
     """User vectors for fixed item factors: one weighted least-squares problem per user.
 
-    Solves `(Y'Y + Y'(C - I)Y + lambda I) x = Y'C 1` with C = `confidence * history` (Hu, Koren and Volinsky 2008).
-
-    Args:
-        factors: Y, shape (items, dimension).
-        history: Weighted histories, shape (users, items).
-        confidence: Of an interaction of weight 1.
-        regularization: Ridge (lambda).
-
-    Returns:
-        Shape (users, dimension); zero for a user without a history.
+    Solves `(Y'Y + Y'(C - I)Y + lambda I) x = Y'C 1` with C = `confidence * history` (Hu, Koren and Volinsky 2008). What
+    depends on the factors alone is made once: with many items it costs more than all else.
     """
-    users, dimension = history.shape[0], factors.shape[1]
-    if not history.nnz:
-        return np.zeros((users, dimension), dtype=np.float32)
-    with quiet_blas():
-        solver = AlternatingLeastSquares(factors=dimension, regularization=regularization, dtype=np.float32)
-        solver.item_factors = factors
-        vectors = solver.recalculate_user(np.arange(users), history * np.float32(confidence))
-    return np.asarray(vectors, dtype=np.float32).reshape(users, dimension)
+
+    def __init__(self, factors: FloatArray, *, confidence: float, regularization: float) -> None:
+        """Prepare.
+
+        Args:
+            factors: Y, shape (items, dimension).
+            confidence: Of an interaction of weight 1.
+            regularization: Ridge (lambda).
+        """
+        self.factors = factors
+        self.known: BoolArray = np.any(factors != 0, axis=1)
+        """Items that are not 0, shape (items,)."""
+        self._confidence = np.float32(confidence)
+        with quiet_blas():
+            self._solver = AlternatingLeastSquares(
+                factors=factors.shape[1], regularization=regularization, dtype=np.float32
+            )
+            self._solver.item_factors = factors
+            # Kept from the first time that it is asked for.
+            assert self._solver.YtY is not None
+
+    def user_vectors(self, history: sparse.csr_matrix) -> FloatArray:
+        """Shape (users, dimension), zero for a user without a history; of weighted histories, shape (users, items)."""
+        shape = (history.shape[0], self.factors.shape[1])
+        if not history.nnz:
+            return np.zeros(shape, dtype=np.float32)
+        with quiet_blas():
+            vectors = self._solver.recalculate_user(np.arange(shape[0]), history * self._confidence)
+        return np.asarray(vectors, dtype=np.float32).reshape(shape)
 
 
 @contextmanager

@@ -34,7 +34,9 @@ class UnshownItems:
     @property
     def most(self) -> int:
         """Most different items that one of the users is not shown."""
-        return int(self.mask.sum(axis=1).max(initial=0))
+        # The mask has a cell for every item of the catalogue.
+        width = max(self.mask.shape[1], 1)
+        return int(np.bincount(np.unique(self.users * width + self.items) // width).max(initial=0))
 
     def of_block(self, begin: int, end: int) -> tuple[LongArray, LongArray]:
         """Users from `begin` to `end`, counted from `begin`, and items that they are not shown."""

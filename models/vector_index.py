@@ -2,9 +2,11 @@
 
 One `ItemIndex` holds one index per vector retriever, all under the same labels, so that each retriever can propose
 its own candidates and no index depends on the fusion weights. Items are added and removed without a rebuild.
+
+An item of which a retriever knows nothing has a vector of zeros. Inverted lists leave it out, so its label is never
+found there. The exact search keeps it, with a score of 0, since it promises what sorting all scores gives.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,18 +14,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import orjson
 import pandas as pd
 
 from models.errors import ConfigurationError, DataError, NotFittedError
 from models.exact_search import search_exactly
 from models.faiss_backend import faiss
+from models.index_files import read_facts, read_index, write_index
 from models.interactions import PADDING, BoolArray, FloatArray, IntArray, LongArray, ObjectArray
-from models.retriever import in_blocks
+from models.inverted_lists import InvertedLists
 
-FACTS_FILE = "index.json"
 RECALL_SLACK = 0.05
-"""How far recall may fall below its target before an index is built anew: what some 15 % items of a new kind cost
+"""How far recall may fall below its target before an index is built anew: what some 30 % items of a new kind cost
 (`benchmarks/index_drift.py`)."""
 
 
@@ -35,10 +36,10 @@ class IndexConfig:
     """Catalogues with fewer items are searched exactly."""
     recall_target: float = 0.95
     """Recall against exact search that the number of probed lists is chosen for."""
-    measured_k: int = 100
-    """Length of the lists on which recall is measured."""
+    measured_k: int = 200
+    """Length of the lists on which recall is measured: about as many as a retriever proposes."""
     sample: int = 512
-    """Queries on which recall is measured."""
+    """Queries on which recall is measured; those of zeros are passed over."""
     rebuild_from: float = 0.3
     """Share of empty labels from which the index is built anew. They cost memory, not recall."""
 
@@ -82,7 +83,7 @@ class ItemIndex:
             item_ids: Item ids, aligned with the rows of the vectors.
             config: Sizes and targets.
             seed: Chooses the sample on which recall is measured, and the clustering.
-            queries: User vectors by retriever to measure recall on; item vectors when missing.
+            queries: User vectors by retriever to measure recall on; item vectors where all are missing or 0.
             model_version: Version of the recommender that made the vectors.
             snapshot: Lake snapshot that the vectors come from.
 
@@ -98,7 +99,8 @@ class ItemIndex:
             own = _checked(name, vectors[name], len(item_ids))
             index._indexes[name] = _empty_index(own, config, seed)
             index._indexes[name].add_with_ids(own, np.arange(len(own), dtype=np.int64))
-            asked = (queries or {}).get(name, own)
+            asked = _not_zero((queries or {}).get(name, own))
+            asked = asked if len(asked) else _not_zero(own)
             chosen = rng.choice(len(asked), min(config.sample, len(asked)), replace=False)
             index._tune(name, np.ascontiguousarray(asked[np.sort(chosen)], dtype=np.float32))
         return index
@@ -120,8 +122,10 @@ class ItemIndex:
 
     def is_worn(self, vectors: Mapping[str, FloatArray]) -> bool:
         """Whether it should be built anew: it has many gaps, or finds too little of `vectors`, by retriever."""
-        asked = {name: own[:: max(len(own) // self.config.sample, 1)] for name, own in vectors.items()}
-        found = [self.measure_recall(name, asked[name]) for name in self.names if name in asked]
+        asked = {name: _not_zero(own) for name, own in vectors.items() if name in self._probes}
+        found = [
+            self.measure_recall(name, own[:: max(len(own) // self.config.sample, 1)]) for name, own in asked.items()
+        ]
         return self.has_many_gaps or min(found, default=1.0) < self.config.recall_target - RECALL_SLACK
 
     def is_exact(self, name: str) -> bool:
@@ -149,28 +153,21 @@ class ItemIndex:
                 probed, since the nearest of them lie farther apart.
 
         Returns:
-            Shape (users, min(count, items)).
+            Shape (users, min(count, items)), where inverted lists count only the items that have a vector there.
         """
         if name not in self._indexes:
             raise NotFittedError(f"the index has no vectors of {name!r}, only of {', '.join(self.names) or 'nothing'}")
-        probes, index = self._probes.get(name, 0), self._indexes[name]
-        if probes and allowed is not None:
-            probes = min(-(-probes * index.ntotal // max(int(np.count_nonzero(allowed)), 1)), index.nlist)
-        return self._search(name, queries, count, probes, allowed)
+        return self._search(name, queries, count, self._probes.get(name, 0), allowed)
 
     def measure_recall(self, name: str, queries: FloatArray, *, k: int | None = None) -> float:
         """Share of the exact `k` nearest items that the index finds, on average over the queries that are not 0.
 
         All items are as near to a query of zeros, such as that of a user without history or a cold item.
         """
-        size = min(k or self.config.measured_k, max(self.count, 1))
-        queries = queries[queries.any(axis=1)] if len(queries) else queries
-        if name not in self._probes or not len(queries):
+        if name not in self._probes:
             return 1.0
-        exact = self._search(name, queries, size, self._indexes[name].nlist)
-        found = self.search(name, queries, size)
-        shared = [len(np.intersect1d(a, b)) for a, b in zip(exact, found, strict=True)]
-        return float(np.mean(shared) / size)
+        queries = _not_zero(queries)
+        return self._recall(name, queries, self._exact(name, queries, k or self.config.measured_k))
 
     def add(self, item_ids: Sequence[str] | ObjectArray, vectors: Mapping[str, FloatArray]) -> None:
         """Add items, replacing those already there, without a rebuild.
@@ -206,12 +203,6 @@ class ItemIndex:
 
     def save(self, folder: Path) -> str:
         """Write one file per retriever and `index.json`; returns the content version (a hash over both)."""
-        folder.mkdir(parents=True, exist_ok=True)
-        hashes: dict[str, str] = {}
-        for name, index in self._indexes.items():
-            payload = faiss.serialize_index(index).tobytes()
-            (folder / f"{name}.faiss").write_bytes(payload)
-            hashes[name] = hashlib.sha256(payload).hexdigest()
         facts = {
             "config": asdict(self.config),
             "model_version": self.model_version,
@@ -219,35 +210,22 @@ class ItemIndex:
             "item_ids": self._item_ids.tolist(),
             "probes": self._probes,
             "recalls": self.recalls,
-            "dimensions": {name: int(index.d) for name, index in self._indexes.items()},
-            "sha256": hashes,
         }
-        payload = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
-        (folder / FACTS_FILE).write_bytes(payload)
-        return hashlib.sha256(payload).hexdigest()[:16]
+        return write_index(folder, self._indexes, facts)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
-            NotFittedError: there is no index in `folder`.
+            NotFittedError: there is no index in `folder`, or one of an earlier version.
             DataError: a file is missing or differs from what was saved.
         """
-        if not (folder / FACTS_FILE).is_file():
-            raise NotFittedError(f"{folder} holds no index ({FACTS_FILE} is missing); materialise item_index first")
-        facts = orjson.loads((folder / FACTS_FILE).read_bytes())
+        facts = read_facts(folder)
         index = cls(IndexConfig(**facts["config"]), model_version=facts["model_version"], snapshot=facts["snapshot"])
         index._item_ids = np.array(facts["item_ids"], dtype=object)
         index._probes, index.recalls = facts["probes"], facts["recalls"]
-        for name, expected in facts["sha256"].items():
-            path = folder / f"{name}.faiss"
-            payload = path.read_bytes() if path.is_file() else b""
-            if hashlib.sha256(payload).hexdigest() != expected:
-                raise DataError(
-                    f"{path} is missing or damaged (its hash is not {expected[:12]}…); build item_index again"
-                )
-            index._indexes[name] = faiss.deserialize_index(np.frombuffer(payload, dtype=np.uint8))
+        index._indexes = read_index(folder, facts)
         return index
 
     def content_version(self) -> str:
@@ -256,13 +234,29 @@ class ItemIndex:
             return self.save(Path(folder))
 
     def _tune(self, name: str, queries: FloatArray) -> None:
-        """Double the probed lists until the recall target is met on the sample."""
+        """Double the probed lists until the recall target is met on the sample, which has no queries of zeros."""
         index = self._indexes[name]
-        if hasattr(index, "nlist"):
-            self._probes[name] = 1
-            while self.measure_recall(name, queries) < self.config.recall_target and self._probes[name] < index.nlist:
-                self._probes[name] = min(self._probes[name] * 2, index.nlist)
-        self.recalls[name] = self.measure_recall(name, queries)
+        self.recalls[name] = 1.0
+        if not isinstance(index, InvertedLists):
+            return
+        self._probes[name] = 1
+        exact = self._exact(name, queries, self.config.measured_k)
+        self.recalls[name] = self._recall(name, queries, exact)
+        while self.recalls[name] < self.config.recall_target and self._probes[name] < index.nlist:
+            self._probes[name] = min(self._probes[name] * 2, index.nlist)
+            self.recalls[name] = self._recall(name, queries, exact)
+
+    def _exact(self, name: str, queries: FloatArray, count: int) -> LongArray:
+        """What `search` would find if all lists were probed."""
+        return self._search(name, queries, count, self._indexes[name].nlist)
+
+    def _recall(self, name: str, queries: FloatArray, exact: LongArray) -> float:
+        """Share of the exact labels that are found, 1 where there are none."""
+        if not exact.size:
+            return 1.0
+        found = self.search(name, queries, exact.shape[1])
+        shared = [len(np.intersect1d(a, b)) for a, b in zip(exact, found, strict=True)]
+        return float(np.mean(shared) / exact.shape[1])
 
     def _search(
         self, name: str, queries: FloatArray, count: int, probes: int, allowed: BoolArray | None = None
@@ -271,11 +265,13 @@ class ItemIndex:
         size = min(count, index.ntotal)
         if not size or not len(queries):
             return np.full((len(queries), size), PADDING, dtype=np.int64)
-        if not probes:
-            return search_exactly(index, queries, size, allowed)
-        chosen = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-        settings = faiss.SearchParametersIVF(nprobe=probes, sel=chosen)
-        return in_blocks(lambda block: index.search(block, size, params=settings)[1], queries).astype(np.int64)
+        if isinstance(index, InvertedLists):
+            return index.search(queries, size, probes=probes, allowed=allowed)
+        return search_exactly(index, queries, size, allowed)
+
+
+def _not_zero(vectors: FloatArray) -> FloatArray:
+    return vectors[vectors.any(axis=1)]
 
 
 def _checked(name: str, vectors: FloatArray, count: int) -> FloatArray:
@@ -288,13 +284,7 @@ def _checked(name: str, vectors: FloatArray, count: int) -> FloatArray:
 
 
 def _empty_index(vectors: FloatArray, config: IndexConfig, seed: int) -> Any:
-    """A trained index without items."""
-    count, dimension = vectors.shape
-    if count < config.exact_below:
-        return faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
-    lists = max(1, min(int(4 * np.sqrt(count)), count // 39))
-    quantizer = faiss.IndexFlatIP(dimension)
-    index = faiss.IndexIVFFlat(quantizer, dimension, lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed = seed
-    index.train(vectors)
-    return index
+    """A trained index without items: flat, or inverted lists."""
+    if len(vectors) < config.exact_below:
+        return faiss.IndexIDMap2(faiss.IndexFlatIP(vectors.shape[1]))
+    return InvertedLists.trained(vectors, seed=seed)

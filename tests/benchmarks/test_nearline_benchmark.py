@@ -88,3 +88,15 @@ def test_steps_that_would_take_too_long_are_left_out_and_named() -> None:
     points, left_out = curve([60], [1, 100_000, 1_000_000], longest_s=20)
     assert [(point["items"], point["users"]) for point in points] == [(60, 1)]
     assert [(size["users"], size["expected_s"] > 20) for size in left_out] == [(100_000, True), (1_000_000, True)]
+
+
+def test_drawn_users_keep_their_tastes_however_many_are_drawn() -> None:
+    from nearline_touched import drawn
+
+    few, many = (drawn(users, 60_000, 20, "2026-01-01") for users in (30, 300))
+    groups = [Counter(frame["item_id"].str[1:].astype(int)[:20] // 200) for frame in (few, many)]
+    favourites = [{group for group, count in own.items() if count > 2} for own in groups]
+    assert favourites[0] & favourites[1]
+    assert all(len(own) < 10 for own in groups)
+    assert few.equals(drawn(30, 60_000, 20, "2026-01-01"))
+    assert 0.1 < many["item_id"].nunique() / len(many) < 0.9

@@ -5,7 +5,7 @@ from models.bpr import BPRConfig, BPRRetriever
 from models.catalogue import Catalogue
 from models.errors import ConfigurationError
 from models.interactions import InteractionLog
-from models.item_factors import fold_in
+from models.item_factors import FoldIn
 from models.retriever import history_matrix
 
 Market = tuple[Catalogue, InteractionLog]
@@ -52,7 +52,7 @@ def test_an_item_without_interactions_has_a_zero_vector(checkerboard: Market) ->
 def test_folding_in_empty_histories_gives_zeros(checkerboard: Market) -> None:
     empty = history_matrix(checkerboard[1].histories([0]), 20, decay=0, length=200) * 0
     empty.eliminate_zeros()
-    vectors = fold_in(np.ones((20, 3), dtype=np.float32), empty, confidence=1.0, regularization=1.0)
+    vectors = FoldIn(np.ones((20, 3), dtype=np.float32), confidence=1.0, regularization=1.0).user_vectors(empty)
     np.testing.assert_array_equal(vectors, np.zeros((1, 3)))
 
 

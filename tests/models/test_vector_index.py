@@ -1,10 +1,12 @@
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from models.errors import ConfigurationError, DataError, NotFittedError
-from models.interactions import FloatArray
+from models.index_files import FACTS_FILE, is_readable, read_facts
+from models.interactions import FloatArray, LongArray
 from models.vector_index import IndexConfig, ItemIndex
 
 EXACT = IndexConfig()
@@ -187,3 +189,112 @@ def test_queries_of_zeros_say_nothing_about_recall() -> None:
     assert index.recalls["content"] >= 0.9
     assert index._probes["content"] < index._indexes["content"].nlist
     assert index.measure_recall("content", np.zeros((3, 8), dtype=np.float32)) == 1.0
+
+
+def half_known(count: int) -> dict[str, FloatArray]:
+    """Every other item has no vector in the first space, none has one in the second."""
+    own = {"als": vectors(count), "bpr": np.zeros((count, 4), dtype=np.float32)}
+    own["als"][::2] = 0
+    return own
+
+
+def probing_all(index: ItemIndex) -> ItemIndex:
+    index._probes = dict.fromkeys(index._probes, 10_000)
+    return index
+
+
+def found_ids(index: ItemIndex, name: str, queries: FloatArray, count: int = 5_000) -> list[list[str]]:
+    return [index._item_ids[row[row >= 0]].tolist() for row in index.search(name, queries, count)]
+
+
+def largest(own: FloatArray, queries: FloatArray, count: int) -> LongArray:
+    scores = np.where(own.any(axis=1), queries @ own.T, -np.inf)
+    return np.argsort(-scores, axis=1)[:, :count]
+
+
+def test_inverted_lists_leave_vectors_of_zeros_out_and_the_exact_search_keeps_them() -> None:
+    own, queries = half_known(400), vectors(3, seed=2)
+    exact = ItemIndex.build(own, ids(400), config=EXACT, seed=0)
+    inverted = ItemIndex.build(own, ids(400), config=INVERTED, seed=0)
+    assert (exact.count, inverted.count) == (400, 400)
+    assert exact.search("als", queries, 500).shape == (3, 400)
+    assert inverted.search("als", queries, 500).shape == (3, 200)
+    np.testing.assert_array_equal(probing_all(inverted).search("als", queries, 20), largest(own["als"], queries, 20))
+    assert exact.search("bpr", vectors(3, 4), 5).tolist() == [[0, 1, 2, 3, 4]] * 3
+    assert inverted.search("bpr", vectors(3, 4), 5).shape == (3, 0)
+
+
+def test_recall_counts_items_with_a_vector_only() -> None:
+    own = half_known(5_000)
+    index = ItemIndex.build(own, ids(5_000), config=INVERTED, seed=0)
+    assert index.recalls["als"] >= 0.9
+    assert index.recalls["bpr"] == index.measure_recall("bpr", vectors(9, 4)) == 1.0
+    few = {"als": own["als"].copy()}
+    few["als"][7:] = 0
+    assert ItemIndex.build(few, ids(5_000), config=INVERTED, seed=0).recalls == {"als": 1.0}
+    assert not index.is_worn(own)
+    index._probes["als"] = 1
+    assert index.is_worn(own)
+
+
+def test_it_does_not_matter_whether_an_item_was_added_or_built() -> None:
+    own, queries = half_known(1_000), vectors(5, seed=2)
+    whole = probing_all(ItemIndex.build(own, ids(1_000), config=INVERTED, seed=0))
+    first = {name: rows[:700] for name, rows in own.items()}
+    first["als"] = np.roll(first["als"], 1, axis=0)
+    parts = probing_all(ItemIndex.build(first, ids(700), config=INVERTED, seed=0))
+    parts.add(ids(1_000)[300:], {name: rows[300:] for name, rows in own.items()})
+    parts.add(ids(300), {name: rows[:300] for name, rows in own.items()})
+    assert found_ids(parts, "als", queries) == found_ids(whole, "als", queries)
+    assert parts.count == whole.count == 1_000
+    for index in (parts, whole):
+        index.remove([*ids(20), "never there"])
+        index.remove(ids(20))
+    assert found_ids(parts, "als", queries) == found_ids(whole, "als", queries)
+    assert [len(row) for row in found_ids(parts, "als", queries)] == [490] * 5
+
+
+def test_a_loaded_index_knows_which_labels_have_a_vector(tmp_path: Path) -> None:
+    own, queries = half_known(2_000), vectors(5, seed=2)
+    index = ItemIndex.build(own, ids(2_000), config=INVERTED, seed=0)
+    index.remove(ids(50))
+    assert index.save(tmp_path) == ItemIndex.load(tmp_path).content_version()
+    loaded = ItemIndex.load(tmp_path)
+    allowed = np.random.default_rng(4).random(2_000) < 0.2
+    for each in (index, loaded):
+        each.remove(ids(90))
+        each.add(["new"], {"als": vectors(1, seed=5), "bpr": np.zeros((1, 4), dtype=np.float32)})
+    more = np.append(allowed, True)
+    np.testing.assert_array_equal(
+        loaded.search("als", queries, 9, allowed=more), index.search("als", queries, 9, allowed=more)
+    )
+    np.testing.assert_array_equal(loaded.search("als", queries, 9), index.search("als", queries, 9))
+
+
+def test_a_space_of_zeros_takes_vectors_later(tmp_path: Path) -> None:
+    ItemIndex.build(half_known(100), ids(100), config=INVERTED, seed=0).save(tmp_path)
+    index = ItemIndex.load(tmp_path)
+    assert index.search("bpr", vectors(2, 4), 5).shape == (2, 0)
+    late = {"als": vectors(2), "bpr": vectors(2, 4)}
+    index.add(["one", "two"], late)
+    best = np.array(["one", "two"])[np.argsort(-(vectors(3, 4, seed=8) @ late["bpr"].T), axis=1)]
+    assert found_ids(index, "bpr", vectors(3, 4, seed=8)) == best.tolist()
+
+
+def test_users_without_history_leave_recall_to_the_items() -> None:
+    own, nobody = {"als": vectors(5_000)}, {"als": np.zeros((40, 8), dtype=np.float32)}
+    index = ItemIndex.build(own, ids(5_000), config=INVERTED, seed=0, queries=nobody)
+    assert index.recalls["als"] >= 0.9
+    assert index._probes["als"] > 1
+
+
+def test_inverted_lists_of_an_earlier_version_are_to_be_built_anew(tmp_path: Path) -> None:
+    for config, was_readable in ((EXACT, True), (INVERTED, False)):
+        built(300, config).save(tmp_path)
+        facts = read_facts(tmp_path)
+        assert is_readable(facts)
+        del facts["lengths"]
+        (tmp_path / FACTS_FILE).write_bytes(orjson.dumps(facts))
+        assert is_readable(read_facts(tmp_path)) == was_readable
+    with pytest.raises(NotFittedError, match="earlier version"):
+        ItemIndex.load(tmp_path)
