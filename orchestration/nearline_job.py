@@ -8,7 +8,7 @@ from orchestration.home import open_lake
 from orchestration.nearline_lane import utc_now
 from orchestration.nearline_metrics import NearlineMetrics
 from orchestration.nearline_report import materialisations
-from orchestration.run_coordination import LANE, NEARLINE
+from orchestration.run_coordination import LANE, LEFT, NEARLINE
 from orchestration.settings import Settings
 
 NAME = "nearline_lists"
@@ -38,6 +38,7 @@ def nearline_job(settings: Settings) -> JobDefinition:
         stop = threading.Event()
         if not worker.run(stop, until_idle=True, linger_s=settings.nearline_linger_s):
             context.log.info("a nearline worker leads; nothing was done")
+            context.instance.add_run_tags(context.run_id, {LEFT: "to the leader"})
 
     @job(
         name=NAME,

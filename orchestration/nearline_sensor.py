@@ -31,6 +31,7 @@ from models.errors import SourceUnavailableError
 from orchestration.home import open_lake
 from orchestration.nearline_arrivals import Arrivals, open_arrivals
 from orchestration.nearline_lane import utc_now
+from orchestration.run_coordination import LEFT
 from orchestration.settings import Settings
 
 NAME = "nearline_events"
@@ -154,6 +155,7 @@ def _requested(cursor: Cursor, says: str) -> SensorResult:
 
 
 def _status(instance: DagsterInstance, cursor: Cursor) -> DagsterRunStatus:
-    """What became of the last run; one that is not known counts as failed."""
+    """What became of the last run; one that is not known, or that left all to a leader, counts as failed."""
     records = instance.get_run_records(RunsFilter(tags={ARRIVAL: cursor.run_key}), limit=1)
-    return records[0].dagster_run.status if records else DagsterRunStatus.FAILURE
+    run = records[0].dagster_run if records else None
+    return DagsterRunStatus.FAILURE if run is None or LEFT in run.tags else run.status

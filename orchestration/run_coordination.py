@@ -11,6 +11,8 @@ from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordi
 LANE = "freshet/lane"
 """Tag of runs with the lane that they belong to."""
 BATCH, NEARLINE = "batch", "nearline"
+LEFT = "freshet/left"
+"""Tag of a nearline run that did nothing, since another process led; that one may die before it has done it."""
 
 
 class LaneRunCoordinator(QueuedRunCoordinator[DagsterInstance]):

@@ -21,6 +21,7 @@ from orchestration.nearline_arrivals import Arrivals, open_arrivals
 from orchestration.nearline_job import nearline_job
 from orchestration.nearline_lane import utc_now
 from orchestration.nearline_sensor import ARRIVAL, MOST_ATTEMPTS, Cursor, nearline_sensor, watch
+from orchestration.run_coordination import LEFT
 from orchestration.settings import load_settings
 
 LONG_AGO = 1_700_000_000
@@ -117,6 +118,19 @@ def test_what_a_failed_run_had_got_is_tried_again_a_few_times(
     assert f"{MOST_ATTEMPTS} runs have left 1 landing files" in _words(_tick(lake, tmp_path, instance, cursor))
     _land(tmp_path, "b.csv")
     assert Cursor.parse(_request(_tick(lake, tmp_path, instance, cursor))[1]).attempt == 0
+
+
+def test_what_a_run_left_to_a_leader_waits_until_somebody_has_taken_it(
+    lake: Lake, tmp_path: Path, instance: DagsterInstance
+) -> None:
+    """The leader may have died before it came to it, and nothing else may ever arrive."""
+    _land(tmp_path, "a.csv")
+    request, cursor = _request(_tick(lake, tmp_path, instance))
+    instance.add_run_tags(_run(instance, request, DagsterRunStatus.SUCCESS), {LEFT: "to the leader"})
+    again, cursor = _request(_tick(lake, tmp_path, instance, cursor))
+    assert again.run_key != request.run_key
+    _run(instance, again, DagsterRunStatus.SUCCESS)
+    assert "nothing new" in _words(_tick(lake, tmp_path, instance, cursor))
 
 
 def test_what_begins_or_ends_by_itself_starts_one_run_and_again_where_that_failed(

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from dagster import AssetKey, DagsterInstance
 
+from assets.lease import nearline_lease
 from assets.notifier import read_alerts
 from assets.pseudonyms import pseudonymise
 from models.errors import FreshetError
@@ -16,6 +18,9 @@ from orchestration.mirroring import open_list_reader
 from orchestration.nearline_job import nearline_job
 from orchestration.nearline_lag import RULE
 from orchestration.nearline_lane import utc_now
+from orchestration.run_coordination import LEFT
+
+from .market import move_leader
 
 KEY = "freshet-demo-key"
 ROWS = [f"u07,i{item:02d},purchase,2026-01-04T09:00:00Z,1" for item in (0, 1)]
@@ -72,6 +77,18 @@ def test_a_second_run_finds_nothing_to_do(market: Any) -> None:
     again = job.execute_in_process()
     assert (again.success, again.get_asset_materialization_events()) == (True, [])
     assert market.tables() == before
+
+
+def test_a_run_beside_a_leader_says_that_it_has_left_all_to_it(market: Any) -> None:
+    market.land("a.csv", ROWS)
+    lease = nearline_lease(market.lake)
+    assert lease.take(time.time()) is not None
+    move_leader(lease)
+    with DagsterInstance.ephemeral() as instance:
+        result = _job(market).execute_in_process(instance=instance)
+        tags = instance.get_run_by_id(result.run_id).tags
+    assert (result.success, result.get_asset_materialization_events()) == (True, [])
+    assert LEFT in tags
 
 
 def test_a_run_that_cannot_work_fails_instead_of_trying_for_ever(market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
