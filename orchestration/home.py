@@ -7,10 +7,13 @@ from typing import Any
 import yaml
 from dagster import DagsterInstance
 from filelock import FileLock
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from assets.dbt_project import WarehouseProject, prepare_project
 from assets.lake import Lake
 from assets.sqlite_catalogue import sqlite_file
+from models.errors import ConfigurationError
 from orchestration import run_coordination
 from orchestration.environment import prepare_environment
 from orchestration.event_storage import event_log_config
@@ -38,10 +41,10 @@ def open_lake(settings: Settings) -> Lake:
 
 
 def prepare_home(settings: Settings) -> None:
-    """Create folders, tables, Dagster's configuration and the parsed dbt project; what is there stays.
+    """Create folders, tables, Dagster's configuration and storages and the parsed dbt project; what is there stays.
 
     Raises:
-        ConfigurationError: the dbt project is missing or does not parse.
+        ConfigurationError: the dbt project is missing or does not parse, or Dagster's storages cannot be opened.
         LakeError: the catalogue cannot be opened.
     """
     for kind in _LANDING_KINDS:
@@ -53,12 +56,19 @@ def prepare_home(settings: Settings) -> None:
     lake = open_lake(settings)
     prepare_project(warehouse_project(settings), lake)
     lake.create_tables()
+    # Services that start together open them at once without our lock, and Dagster would stamp them twice.
+    open_instance(settings).dispose()
 
 
 def open_instance(settings: Settings) -> DagsterInstance:
-    """Dagster's storages of a home folder that is prepared; the first process to open them makes them, alone."""
+    """Dagster's storages of a home folder that has its configuration; the first process to open them makes them, alone.
+
+    Raises:
+        ConfigurationError: PostgreSQL does not answer or refuses, or its address is none.
+    """
     with FileLock(settings.dagster_home / ".instance.lock"):
-        return DagsterInstance.get()
+        url = settings.dagster_postgres_url.get_secret_value()
+        return _postgres_instance(url) if url else DagsterInstance.get()
 
 
 def dagster_config(settings: Settings) -> dict[str, Any]:
@@ -91,6 +101,26 @@ def dagster_config(settings: Settings) -> dict[str, Any]:
     else:
         config["event_log_storage"] = event_log_config(str(settings.dagster_home / "history"))
     return config
+
+
+def _postgres_instance(url: str) -> DagsterInstance:
+    from dagster_postgres.utils import DagsterPostgresException
+
+    try:
+        return DagsterInstance.get()
+    except ArgumentError as error:
+        # The text is not shown, since it may hold a password.
+        raise ConfigurationError(
+            "FRESHET_DAGSTER_POSTGRES_URL is no address; write postgresql+psycopg2://user:password@host:5432/database"
+        ) from error
+    except (DagsterPostgresException, DBAPIError) as error:
+        address = make_url(url).render_as_string(hide_password=True)
+        cause = error.__cause__ or error
+        reason = " ".join(str(getattr(cause, "orig", cause)).split())
+        raise ConfigurationError(
+            f"Dagster's storages at {address} (FRESHET_DAGSTER_POSTGRES_URL) cannot be opened; start PostgreSQL, or "
+            f"correct the address: {reason}"
+        ) from error
 
 
 def _write_if_changed(file: Path, text: str) -> None:

@@ -28,11 +28,9 @@ def nearline(
     settings = settings_of(home)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     with err().status("preparing the home folder"):
-        from orchestration.home import open_instance, open_lake, prepare_home
+        from orchestration.home import open_lake, prepare_home
 
         prepare_home(settings)
-        with open_instance(settings):
-            pass  # makes Dagster's storages where they are missing
     from assets.catalogue_keeper import kept_open
     from assets.mirrors.held_lists import CommittedLists
     from orchestration.commands.up import stop_signal
