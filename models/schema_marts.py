@@ -2,6 +2,15 @@
 
 from models.table import Column, Table, required
 
+_OF_AN_EVENT = (
+    required("event_id", "VARCHAR", "Event."),
+    required("user_id", "VARCHAR", "User."),
+    required("item_id", "VARCHAR", "Item."),
+    required("event_type", "VARCHAR", "Type."),
+    required("event_at", "TIMESTAMP", "Time, UTC."),
+    required("event_day", "DATE", "Partition."),
+)
+
 MARTS = (
     Table(
         "marts",
@@ -9,12 +18,7 @@ MARTS = (
         "one row per user, item and event that counts as interest",
         ("event_id",),
         (
-            required("event_id", "VARCHAR", "Event."),
-            required("user_id", "VARCHAR", "User."),
-            required("item_id", "VARCHAR", "Item."),
-            required("event_type", "VARCHAR", "Type."),
-            required("event_at", "TIMESTAMP", "Time, UTC."),
-            required("event_day", "DATE", "Partition."),
+            *_OF_AN_EVENT,
             required("weight", "DOUBLE", "Evidence of interest, above 0."),
             Column("value", "DOUBLE", "Rating, net quantity or dwell seconds."),
             required("session_id", "VARCHAR", "Session computed by the warehouse."),
@@ -27,12 +31,7 @@ MARTS = (
         "one row per event by which a user hid an item",
         ("event_id",),
         (
-            required("event_id", "VARCHAR", "Event."),
-            required("user_id", "VARCHAR", "User."),
-            required("item_id", "VARCHAR", "Item."),
-            required("event_type", "VARCHAR", "Type."),
-            required("event_at", "TIMESTAMP", "Time, UTC."),
-            required("event_day", "DATE", "Partition."),
+            *_OF_AN_EVENT,
             required("weight", "DOUBLE", "That of the event type, below 0."),
             Column("source_order", "BIGINT", "Order within the user as the source gives it."),
         ),

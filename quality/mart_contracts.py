@@ -26,51 +26,36 @@ def mart_contracts() -> tuple[Contract, ...]:
 
 
 def _interactions() -> Contract:
-    table = _BY_NAME["interactions"]
-    facts = (
-        *schema_facts(table, unique_check="event_ids_are_unique"),
-        violation(
-            table, "event_days_match_event_times", "event_day <> CAST(event_at AS DATE)",
-            "The partition of an interaction is the UTC day of its time.",
-        ),
-        violation(
-            table, "interactions_come_from_raw_events", "event_id NOT IN (SELECT event_id FROM raw.events)",
-            "Every interaction is an event of raw.events; the warehouse invents none.",
-        ),
-        rows_exist(table, "Some events count as interest; see the event weights of the domain file."),
-    )  # fmt: skip
-    rules = (
-        Rule(
-            "weights_are_positive",
-            "weight",
-            Between(5e-324, 1e9),
-            "Every weight is above 0 and finite.",
-        ),
-        Rule("ids_are_not_blank", "item_id", Matches(r"\S"), "Item ids hold a visible character."),
+    weights = Rule("weights_are_positive", "weight", Between(5e-324, 1e9), "Every weight is above 0 and finite.")
+    exist = rows_exist(
+        _BY_NAME["interactions"], "Some events count as interest; see the event weights of the domain file."
     )
-    rows = newest_rows(table, ("event_id", "item_id", "weight"), newest="event_day")
-    return Contract("interactions", table, "marts", facts, rules, rows, ("event_id",))
+    return _of_events("interactions", "interaction", weights, exist)
 
 
 def _hides() -> Contract:
-    table = _BY_NAME["hides"]
+    weights = Rule("weights_are_negative", "weight", Between(-1e9, -5e-324), "Every weight is below 0 and finite.")
+    return _of_events("hides", "hide", weights)
+
+
+def _of_events(name: str, one: str, weights: Rule, *more: Fact) -> Contract:
+    """A mart with one row for each event of some kind, which `one` names."""
+    table = _BY_NAME[name]
     facts = (
         *schema_facts(table, unique_check="event_ids_are_unique"),
         violation(
             table, "event_days_match_event_times", "event_day <> CAST(event_at AS DATE)",
-            "The partition of a hide is the UTC day of its time.",
+            f"The partition of each {one} is the UTC day of its time.",
         ),
         violation(
-            table, "hides_come_from_raw_events", "event_id NOT IN (SELECT event_id FROM raw.events)",
-            "Every hide is an event of raw.events; the warehouse invents none.",
+            table, f"{name}_come_from_raw_events", "event_id NOT IN (SELECT event_id FROM raw.events)",
+            f"Every {one} is an event of raw.events; the warehouse invents none.",
         ),
+        *more,
     )  # fmt: skip
-    rules = (
-        Rule("weights_are_negative", "weight", Between(-1e9, -5e-324), "Every weight is below 0 and finite."),
-        Rule("ids_are_not_blank", "item_id", Matches(r"\S"), "Item ids hold a visible character."),
-    )
+    rules = (weights, Rule("ids_are_not_blank", "item_id", Matches(r"\S"), "Item ids hold a visible character."))
     rows = newest_rows(table, ("event_id", "item_id", "weight"), newest="event_day")
-    return Contract("hides", table, "marts", facts, rules, rows, ("event_id",))
+    return Contract(name, table, "marts", facts, rules, rows, ("event_id",))
 
 
 def _sessions() -> Contract:
