@@ -46,7 +46,7 @@ from models.splitting import Holdout, Split
 RESULTS = Path(__file__).parent / "results" / "cold_items"
 K = 10
 DECAYS = (0.5, 1.0, 2.0, 4.0, 0.0)
-LIFTS = (-0.2, 0.0, 0.2, 0.4, 0.6)
+LIFTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 
 
 def main() -> None:

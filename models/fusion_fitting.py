@@ -27,9 +27,12 @@ class FittedFusion:
     """auto: NDCG by method on users that it was not fitted on; else empty."""
 
 
-def import_for(method: str) -> None:
-    """Import what a method needs; called before any retriever is fitted (see `models.lambdarank.lightgbm`)."""
-    if method in ("lambdarank", AUTO):
+def import_for(method: str, *, has_chances: bool = False) -> None:
+    """Import what a method, and the chances of new items, need; called before any retriever is fitted.
+
+    See `models.lambdarank.lightgbm`.
+    """
+    if has_chances or method in ("lambdarank", AUTO):
         from models.lambdarank import lightgbm
 
         lightgbm()

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.candidates import CandidateGenerator, CandidateRequest
+from models.chance_trees import ChanceTrees
 from models.content import CONTENT
 from models.fusion import DoubleArray, ScoredCandidates
 from models.interactions import PADDING, BoolArray, FloatArray, Histories, IntArray
 from models.lending import Lending
 from models.newcomer_config import NewcomerConfig
-from models.newcomers import PLACES, LogOdds, Newcomers, Others, best_scores, item_features, place_features
+from models.newcomers import FirstPlaces, Newcomers, Others, best_scores, item_features, place_features
 from models.ranking_sample import SEEN_LENGTH
 from models.retriever import VectorRetriever
 from models.splitting import Holdout
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 NEAREST, DRAWN = 100, 100
 """Items of each user that are nearest in text, and that are drawn at random."""
+ITEM_TREES, PLACE_TREES = 250, 100
+"""Trees for the chances of new items, and for those of the items at the places."""
 FEWEST_USERS = 200
 """Users who took an item that can be scored as if it were new; with fewer, nothing is fitted."""
 NOT_FITTED = (
@@ -53,7 +56,7 @@ class AsNew:
     def add_rows(
         self, histories: Histories, wanted: IntArray, drawn: IntArray, items: "_Sample", places: "_Sample"
     ) -> None:
-        """Add the rows of one batch of users to the samples of both regressions.
+        """Add the rows of one batch of users to the samples of both kinds of chances.
 
         Args:
             histories: The users.
@@ -77,15 +80,14 @@ class AsNew:
         is_hit[:, 0] = True
         weights = _weights(rows, histories.seen(len(self.can_be_new)), int(self.can_be_new.sum()))
         items.add(item_features(scores, as_new, others, best, histories.lengths, text=self.text), is_hit, weights)
-        order = np.argsort(-fused, axis=1, kind="stable")[:, :PLACES]
-        listed = np.take_along_axis(candidates.items, order, axis=1)
-        listed = np.pad(listed, ((0, 0), (0, PLACES - listed.shape[1])), constant_values=PADDING)
-        is_real = (listed != PADDING).astype(np.float64)
-        places.add(place_features(best, histories.lengths), listed == wanted[:, None], is_real)
+        first = FirstPlaces.of(candidates, fused, fused, is_other)
+        listed = np.take_along_axis(candidates.items, first.columns, axis=1)
+        is_wanted = first.is_real & (listed == wanted[:, None])
+        places.add(place_features(first, histories.lengths), is_wanted, first.is_real.astype(np.float64))
 
 
 def fit_newcomers(source: AsNew, holdout: Holdout, config: NewcomerConfig, *, seed: int) -> Newcomers | None:
-    """Fit both regressions; None where too few users took an item that can be scored as if it were new.
+    """Fit both kinds of chances; None where too few users took an item that can be scored as if it were new.
 
     Args:
         source: Scores items as if they were new.
@@ -110,7 +112,8 @@ def fit_newcomers(source: AsNew, holdout: Holdout, config: NewcomerConfig, *, se
         histories = holdout.history.histories(holdout.user_rows[batch], length=SEEN_LENGTH)
         drawn = rng.choice(drawable, (len(batch), DRAWN))
         source.add_rows(histories, first[batch].astype(np.int32), drawn, items, places)
-    return Newcomers(source.fusion_weights, source.text, items.fitted(), places.fitted(), config.lift or 0.0)
+    of_item = items.fitted(ITEM_TREES, seed)
+    return Newcomers(source.fusion_weights, source.text, of_item, places.fitted(PLACE_TREES, seed), config.lift or 0.0)
 
 
 def fit_for(recommender: "Recommender", holdout: Holdout, *, seed: int) -> Newcomers | None:
@@ -133,7 +136,7 @@ def fit_for(recommender: "Recommender", holdout: Holdout, *, seed: int) -> Newco
 
 
 class _Sample:
-    """Rows of one regression."""
+    """Rows of one kind of chance."""
 
     def __init__(self) -> None:
         self._features: list[FloatArray] = []
@@ -143,23 +146,14 @@ class _Sample:
     def add(self, features: Sequence[FloatArray], is_hit: BoolArray, weights: DoubleArray) -> None:
         """Features, outcomes and weights of one shape; rows of weight 0 are left out."""
         kept = weights > 0
-        self._features.append(np.stack([np.asarray(feature)[kept] for feature in features], axis=1).astype(np.float64))
+        self._features.append(np.stack([np.asarray(feature)[kept] for feature in features], axis=1).astype(np.float32))
         self._hits.append(is_hit[kept])
         self._weights.append(weights[kept])
 
-    def fitted(self) -> LogOdds:
-        """Maximum likelihood with a little L2 on standardised features."""
-        from sklearn.linear_model import LogisticRegression
-
-        features, hits = np.concatenate(self._features), np.concatenate(self._hits)
-        mean, deviation = features.mean(axis=0), features.std(axis=0)
-        deviation[deviation < 1e-9] = np.inf
-        if not hits.any():
-            return LogOdds((0.0,) * len(mean), -float(np.log(len(hits) + 1)))
-        model = LogisticRegression(C=100, max_iter=1_000)
-        model.fit((features - mean) / deviation, hits, sample_weight=np.concatenate(self._weights))
-        weights = model.coef_[0] / deviation
-        return LogOdds(tuple(weights.round(8).tolist()), round(float(model.intercept_[0] - weights @ mean), 8))
+    def fitted(self, trees: int, seed: int) -> ChanceTrees:
+        """The chance of a hit."""
+        hits, weights = np.concatenate(self._hits), np.concatenate(self._weights)
+        return ChanceTrees.fit(np.concatenate(self._features), hits, weights, trees=trees, seed=seed)
 
 
 def _nearest(candidates: ScoredCandidates, is_other: BoolArray, text: int) -> IntArray:

@@ -83,7 +83,7 @@ class Recommender:
         Raises:
             DataError: there is nothing to learn from.
         """
-        import_for(config.fusion.method)
+        import_for(config.fusion.method, has_chances=config.newcomers.is_on)
         recommender = cls(config, catalogue)
         recommender._fit_retrievers(
             train_log,

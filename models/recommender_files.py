@@ -62,11 +62,12 @@ def read_recommender(kind: type[Kind], folder: Path) -> Kind:
         raise NotFittedError(f"{path} has format {facts.get('format')}, this version reads {FORMAT}; train again")
     # Before the retrievers: on macOS LightGBM must be imported before torch.
     ranker = load_ranker(folder / RANKER_FOLDER) if facts.get("has_ranker") else None
+    newcomers = Newcomers.load(folder)
     recommender = kind(RecommenderConfig.from_dict(facts["config"]), load_catalogue(folder / "catalogue.parquet"))
     recommender.retrievers = {name: retriever_class(name).load(folder / name) for name in facts["retrievers"]}
     recommender.weights, recommender.skipped = facts["weights"], facts["skipped"]
     recommender.validation_ndcg = facts["validation_ndcg"]
     recommender.own_ranker, recommender.methods_compared = ranker, facts.get("methods_compared", {})
     recommender.item_counts = np.array(facts["item_counts"], dtype=np.int64)
-    recommender.newcomers = Newcomers.load(folder)
+    recommender.newcomers = newcomers
     return recommender

@@ -7,14 +7,14 @@ import pytest
 
 from models.catalogue import Catalogue
 from models.cold_slots import cold_users, draw_items, hide_items, hold_out_items, measure_lifts, measure_without
-from models.errors import ConfigurationError
+from models.errors import ConfigurationError, NotFittedError
 from models.fusion import normalise
 from models.holdout_ranking import rank_holdout
 from models.interactions import PADDING, FloatArray, InteractionLog, LongArray
 from models.lending import Lending
 from models.metrics import metrics_per_user
 from models.newcomer_config import NewcomerConfig
-from models.newcomers import PLACES, _between
+from models.newcomers import AT_STAKE, PLACES, _between, _compete
 from models.pipeline import recommend
 from models.recommender import Recommender
 from models.recommender_config import RecommenderConfig
@@ -128,19 +128,23 @@ def test_one_by_one_equals_one_batch_and_a_saved_model_says_the_same(shop: Shop,
     pd.testing.assert_frame_equal(together, frame_of(loaded, split, np.arange(40)))
 
 
-def test_new_items_do_not_change_the_scores_of_others(shop: Shop) -> None:
+def test_others_keep_their_scores_unless_a_new_item_enters_for_them(shop: Shop) -> None:
     recommender, split, new = shop
     frame = frame_of(recommender, split, np.arange(40), top_k=20)
     own = copy(recommender)
     own.catalogue = hide_items(recommender.catalogue, new)
     without = frame_of(own, split, np.arange(40), top_k=20)
     names = recommender.catalogue.item_ids[new]
-    assert frame["item_id"].isin(names).any()
+    is_new = frame["item_id"].isin(names)
     assert not without["item_id"].isin(names).any()
     columns = ["user_id", "item_id", "score"]
-    both = frame[~frame["item_id"].isin(names)][columns].merge(without[columns], on=["user_id", "item_id"])
+    both = frame[~is_new][columns].merge(without[columns], on=["user_id", "item_id"])
     assert len(both) > 400
-    np.testing.assert_array_equal(both["score_x"], both["score_y"])
+    moved = both[both["score_x"] != both["score_y"]]
+    assert (moved["score_x"] < moved["score_y"]).all()
+    entered = frame[is_new & (frame["rank"] <= AT_STAKE)].groupby("user_id").size()
+    assert entered.sum() > 30
+    pd.testing.assert_series_equal(moved.groupby("user_id").size(), entered)
 
 
 def test_an_item_with_interactions_is_new_no_more(shop: Shop) -> None:
@@ -175,6 +179,39 @@ def test_an_item_borrows_from_the_nearest_and_never_from_itself() -> None:
     rows = np.array([[4, 2, PADDING]], dtype=np.int32)
     borrowed = lending.borrowed(lambda items: items.astype(np.float32), rows)
     np.testing.assert_allclose(borrowed, [[nearer * 1 + (1 - nearer) * 2, 0, 0]], rtol=1e-6)
+
+
+def test_a_new_item_enters_for_the_one_worth_least_and_stands_where_its_chance_belongs() -> None:
+    scores = np.linspace(3, 0.1, PLACES, dtype=np.float32)[None]
+    chances = np.linspace(-2, -8, PLACES)[None].copy()
+    chances[0, 4] = -9  # the fifth is worth least
+    good, best, hopeless = -3.5, -2.5, -7.5
+    values, is_displaced, behind = _compete(np.array([[hopeless, good, -np.inf, best]]), chances, scores)
+    assert np.flatnonzero(is_displaced[0]).tolist() == [4, 9]
+    assert scores[0, 3] < values[0, 3] < scores[0, 2]
+    assert scores[0, 8] < values[0, 1] < scores[0, 7]
+    assert scores[0, 10] < behind[0] < scores[0, 9]
+    # it is worth more than the fifth, whose place the best one has got
+    assert scores[0, 27] < values[0, 0] < scores[0, 26]
+
+
+def test_free_places_are_filled_before_anyone_is_displaced() -> None:
+    scores = np.linspace(3, 0.1, PLACES, dtype=np.float32)[None]
+    chances = np.full((1, PLACES), -np.inf)
+    chances[0, :9] = -3
+    values, is_displaced, _ = _compete(np.array([[-8.0, -9.0]]), chances, scores)
+    assert np.flatnonzero(is_displaced[0]).tolist() == [9]  # nobody stands there
+    assert values[0, 0] == pytest.approx(scores[0, 9])
+    assert values[0, 1] < scores[0, 9]
+    nobody = _compete(np.array([[-8.0, -9.0]]), np.full((1, PLACES), -np.inf), scores)[0]
+    assert nobody[0, 0] > nobody[0, 1] >= scores[0, 9] - 1e-6
+
+
+def test_trees_that_are_missing_are_named(shop: Shop, tmp_path: Path) -> None:
+    shop[0].save(tmp_path)
+    (tmp_path / "place_trees.txt").unlink()
+    with pytest.raises(NotFittedError, match=r"without place_trees\.txt beside it; train again"):
+        Recommender.load(tmp_path)
 
 
 def test_chances_find_their_place_in_the_order_of_the_list() -> None:
