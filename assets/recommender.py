@@ -54,7 +54,7 @@ def split_of(lake: Lake, catalogue: "Catalogue", *, exclude_seen: bool) -> "Spli
     group_name="recommender",
     kinds={"pytorch", "mlflow"},
     owners=["team:ml"],
-    code_version="1",
+    code_version="2",
 )
 def challenger_recommender(
     context: AssetExecutionContext,

@@ -19,6 +19,7 @@ LABELS = {
     "content_finetuned": "text, fine-tuned encoder",
     "content_pretrained": "text, encoder pretrained on the domain",
     "content_raw": "text, encoder as it came",
+    "repeat": "what the user chose before",
     "popularity": "popularity",
     "generative": "generative recall under a prefix trie",
     "two_tower": "two towers with a score head",

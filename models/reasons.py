@@ -72,6 +72,8 @@ def reason_texts(
 def _reason(source: str, title: str | None, segment: str, is_cold: bool) -> str:
     if source == "popularity":
         return f"popular in {segment}" if segment else "popular now"
+    if source == "repeat":
+        return "chosen before"
     if title is None:
         return "fits your recent history"
     relation = _BECAUSE.get(source, "related to")

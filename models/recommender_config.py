@@ -19,6 +19,7 @@ from models.graph import GraphConfig, GraphRetriever
 from models.interactions import InteractionLog
 from models.newcomer_config import NewcomerConfig
 from models.popularity import PopularityConfig, PopularityRetriever
+from models.repeats import RepeatConfig, RepeatRetriever
 from models.retriever import Retriever
 from models.sequence_config import SequenceConfig
 from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
@@ -26,7 +27,7 @@ from models.two_tower_config import TwoTowerConfig
 from models.user_knn import UserKNNConfig, UserKNNRetriever
 from models.vector_index import IndexConfig
 
-DEFAULT_RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "sequence")
+DEFAULT_RETRIEVERS = ("popularity", "co_occurrence", "content", "als", "ease", "sequence", "repeat")
 """What a domain gets that names none."""
 RETRIEVERS = (*DEFAULT_RETRIEVERS, "user_knn", "bpr", "sequence_linear", "graph", "two_tower", "generative")
 """Every retriever that can be configured."""
@@ -55,6 +56,8 @@ class RecommenderConfig:
     """Whether the weights are fitted with the items of the history left out, as the lists will be."""
     popularity: PopularityConfig = field(default_factory=PopularityConfig)
     """Settings of recent popularity."""
+    repeat: RepeatConfig = field(default_factory=RepeatConfig)
+    """Settings of what users chose before."""
     co_occurrence: CoOccurrenceConfig = field(default_factory=CoOccurrenceConfig)
     """Settings of item co-occurrence."""
     content: ContentConfig = field(default_factory=ContentConfig)
@@ -105,6 +108,7 @@ class RecommenderConfig:
         known = _checked_keys(cls, table, "recommender")
         sections = {
             "popularity": PopularityConfig,
+            "repeat": RepeatConfig,
             "co_occurrence": CoOccurrenceConfig,
             "content": ContentConfig,
             "als": ALSConfig,
@@ -129,6 +133,8 @@ class RecommenderConfig:
 
     def reason_to_skip(self, name: str, catalogue: Catalogue, log: InteractionLog) -> str | None:
         """Why a configured retriever cannot be fitted on this catalogue and log, or None when it can."""
+        if name == "repeat" and self.exclude_seen:
+            return "items of the history are left out (exclude_seen), so nothing is recommended again"
         if name == "ease":
             return self.ease.reason_to_skip(log)
         if name == "user_knn":
@@ -158,6 +164,7 @@ def retriever_class(name: str) -> Any:
         return getattr(import_module(module), class_name)
     classes: dict[str, type[Retriever]] = {
         "popularity": PopularityRetriever,
+        "repeat": RepeatRetriever,
         "co_occurrence": CoOccurrenceRetriever,
         "content": ContentRetriever,
         "als": ALSRetriever,

@@ -141,13 +141,26 @@ def history_matrix(
         ties: See `recency`.
     """
     latest = histories.last(length)
-    values = recency(latest, decay, ties=ties) * latest.weights
-    counts = latest.items != PADDING
+    return weighted_histories(latest, recency(latest, decay, ties=ties) * latest.weights, item_count, known=known)
+
+
+def weighted_histories(
+    histories: Histories, values: FloatArray, item_count: int, *, known: BoolArray | None = None
+) -> sparse.csr_matrix:
+    """Histories as a sparse matrix (users, items), the values of repeats added up.
+
+    Args:
+        histories: The users.
+        values: Of each interaction, shape (users, length); those on padding do not count.
+        item_count: Number of columns.
+        known: Items that may count, shape (items,); all when None.
+    """
+    counts = histories.items != PADDING
     if known is not None:
-        counts &= known[np.where(counts, latest.items, 0)]
+        counts &= known[np.where(counts, histories.items, 0)]
     users, places = np.nonzero(counts)
     matrix = sparse.csr_matrix(
-        (values[users, places], (users, latest.items[users, places])), shape=(histories.count, item_count)
+        (values[users, places], (users, histories.items[users, places])), shape=(histories.count, item_count)
     )
     matrix.sum_duplicates()
     return matrix

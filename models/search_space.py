@@ -36,6 +36,7 @@ class Dimension:
 
 SPACE: dict[str, dict[str, Dimension]] = {
     "popularity": {"half_life_days": Dimension(1.0, 730.0, is_log=True)},
+    "repeat": {"half_life_days": Dimension(7.0, 730.0, is_log=True)},
     "co_occurrence": {
         "neighbours": Dimension(20, 400, is_log=True, is_integer=True),
         "recency_decay": Dimension(0.5, 8.0, is_log=True),

@@ -40,10 +40,20 @@ def test_popularity_points_at_no_history_item() -> None:
 
 
 def test_sentences_state_their_facts() -> None:
-    sources = ["content", "co_occurrence", "ease", "sequence", "popularity", "popularity", "content", "content"]
-    causes = np.array([0, 1, 2, 0, -1, -1, -1, 0])
-    segments = ["", "", "", "", "25-34", "", "", ""]
-    assert reason_texts(sources, causes, segments, CATALOGUE, [False] * 7 + [True]) == [
+    sources = [
+        "content",
+        "co_occurrence",
+        "ease",
+        "sequence",
+        "popularity",
+        "popularity",
+        "content",
+        "content",
+        "repeat",
+    ]
+    causes = np.array([0, 1, 2, 0, -1, -1, -1, 0, 1])
+    segments = ["", "", "", "", "25-34", "", "", "", ""]
+    assert reason_texts(sources, causes, segments, CATALOGUE, [False] * 7 + [True, False]) == [
         'similar to "Red lipstick" in your history',
         'often chosen together with "Blue polish" in your history',
         'liked by people who also chose "c" in your history',
@@ -52,6 +62,7 @@ def test_sentences_state_their_facts() -> None:
         "popular now",
         "fits your recent history",
         'new, similar to "Red lipstick" in your history',
+        "chosen before",
     ]
 
 

@@ -21,6 +21,7 @@ from models.generative_config import GenerativeConfig
 from models.graph import GraphConfig, GraphRetriever
 from models.interactions import Histories, InteractionLog, empty_histories
 from models.popularity import PopularityRetriever
+from models.repeats import RepeatRetriever
 from models.retriever import Retriever, VectorRetriever, realign_square, recency
 from models.sequence_config import SequenceConfig
 from models.sequence_linear import SequenceLinearConfig, SequenceLinearRetriever
@@ -56,6 +57,7 @@ def _generative() -> Retriever:
 
 MAKERS: dict[str, Callable[[], Retriever]] = {
     "popularity": PopularityRetriever,
+    "repeat": RepeatRetriever,
     "co_occurrence": CoOccurrenceRetriever,
     "content": ContentRetriever,
     "als": lambda: ALSRetriever(ALSConfig(embedding_size=4)),
@@ -223,7 +225,8 @@ def test_a_removed_item_moves_the_rows_of_the_others(fitted: Retriever, checkerb
 
 
 @pytest.mark.parametrize(
-    "name", ["popularity", "co_occurrence", "content", "als", "ease", "user_knn", "bpr", "sequence_linear", "graph"]
+    "name",
+    ["popularity", "repeat", "co_occurrence", "content", "als", "ease", "user_knn", "bpr", "sequence_linear", "graph"],
 )
 def test_one_item_and_one_user_are_enough(name: str, checkerboard: Market) -> None:
     catalogue, _ = checkerboard
