@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from models.boosted_trees import REPEATABLE, lightgbm, read_booster, write_booster
 from models.fusion import DoubleArray
 from models.interactions import BoolArray, FloatArray
-from models.lambdarank import lightgbm
 
 _PARAMETERS = {
     "objective": "binary",
@@ -21,10 +21,7 @@ _PARAMETERS = {
     "feature_fraction": 0.6,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
-    "verbosity": -1,
+    **REPEATABLE,
 }
 
 
@@ -60,9 +57,9 @@ class ChanceTrees:
 
     def save(self, file: Path) -> None:
         """Write as LightGBM's text."""
-        file.write_text(self.booster.model_to_string(), encoding="utf-8")
+        write_booster(self.booster, file)
 
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read what `save` wrote."""
-        return cls(lightgbm().Booster(model_str=file.read_text(encoding="utf-8")))
+        return cls(read_booster(file))

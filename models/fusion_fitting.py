@@ -30,10 +30,10 @@ class FittedFusion:
 def import_for(method: str, *, has_chances: bool = False) -> None:
     """Import what a method, and the chances of new items, need; called before any retriever is fitted.
 
-    See `models.lambdarank.lightgbm`.
+    See `models.boosted_trees.lightgbm`.
     """
     if has_chances or method in ("lambdarank", AUTO):
-        from models.lambdarank import lightgbm
+        from models.boosted_trees import lightgbm
 
         lightgbm()
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from models.boosted_trees import REPEATABLE, lightgbm, read_booster, write_booster
 from models.contributions import BASE
 from models.fusion import ScoredCandidates, target_places
 from models.fusion_config import FusionConfig
@@ -18,13 +19,6 @@ from models.rankers import LinearRanker, read_facts, write_facts
 from models.splitting import Targets
 
 TREES_FILE = "lambdarank.txt"
-
-
-def lightgbm() -> Any:
-    """The library, imported here only: on macOS it must come before torch, so recommenders call this first."""
-    import lightgbm as library
-
-    return library
 
 
 class LambdaRanker:
@@ -82,10 +76,7 @@ class LambdaRanker:
             "min_data_in_leaf": config.min_leaf,
             "lambda_l2": 1.0,
             "seed": seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": 1,
-            "verbosity": -1,
+            **REPEATABLE,
         }
         return cls(wide, config.narrow, library.train(parameters, data, num_boost_round=config.trees))
 
@@ -133,14 +124,12 @@ class LambdaRanker:
         }
         write_facts(folder, facts)
         if self._booster is not None:
-            (folder / TREES_FILE).write_text(self._booster.model_to_string(), encoding="utf-8")
+            write_booster(self._booster, folder / TREES_FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         facts = read_facts(folder)
         wide = LinearRanker(tuple(facts["retrievers"]), np.array(facts["weights"], dtype=np.float32))
-        booster = None
-        if facts["has_trees"]:
-            booster = lightgbm().Booster(model_str=(folder / TREES_FILE).read_text(encoding="utf-8"))
+        booster = read_booster(folder / TREES_FILE) if facts["has_trees"] else None
         return cls(wide, facts["narrow"], booster)
