@@ -1,6 +1,7 @@
 """The recommender: a bundle of fitted retrievers, the weights that fuse them, and the catalogue they are bound to."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from models.catalogue import Catalogue
 from models.content import CONTENT
 from models.errors import DataError
 from models.exact_products import ExactItems
+from models.fusion_config import FusionConfig
 from models.fusion_fitting import fit_fusion, import_for, rescaled
 from models.interactions import BoolArray, FloatArray, Histories, InteractionLog, LongArray
 from models.lending import Lending
@@ -125,9 +127,23 @@ class Recommender:
             production.skipped["fusion"] = f"{self.own_ranker.name} was fitted on other retrievers; weighted instead"
         return production
 
-    def with_retrievers(self, retrievers: Mapping[str, Retriever], validation: Holdout, *, seed: int) -> "Recommender":
-        """The same settings and catalogue with these fitted retrievers, and a fusion fitted for them: for ablations."""
-        other = Recommender(self.config, self.catalogue)
+    def with_retrievers(
+        self,
+        retrievers: Mapping[str, Retriever],
+        validation: Holdout,
+        *,
+        seed: int,
+        fusion: FusionConfig | None = None,
+    ) -> "Recommender":
+        """The same catalogue with these fitted retrievers, and a fusion fitted for them: for ablations.
+
+        Args:
+            retrievers: By name, bound to the catalogue.
+            validation: What the fusion is fitted on.
+            seed: Of the fusion.
+            fusion: Its settings; None: as they are.
+        """
+        other = Recommender(replace(self.config, fusion=fusion or self.config.fusion), self.catalogue)
         other.retrievers, other.item_counts = dict(retrievers), self.item_counts
         other._fit_fusion(validation, seed)
         return other
