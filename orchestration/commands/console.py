@@ -1,6 +1,7 @@
 """What the commands share towards the terminal: options, exit codes, consoles, and where library noise goes."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ _WIDTH_OF_FILES = 140
 """Columns of tables that go to a file or pipe, where there is no terminal to ask."""
 
 _CATALOGUE_MISSING = "nothing has been built in {home}; begin with `freshet demo`, or `freshet load` and `freshet run`"
+
+_OWN_LOGGERS = ("orchestration", "assets", "quality", "models", "freshet")
 
 HomeOption = Annotated[
     Path | None,
@@ -80,6 +83,13 @@ def built_lake(settings: "Settings") -> "Lake":
     if file is not None and not file.exists():
         raise DataError(_CATALOGUE_MISSING.format(home=settings.root))
     return open_lake(settings)
+
+
+def log_to_stderr() -> None:
+    """Log what Freshet tells from INFO on, and what its libraries do from WARNING on, to standard error."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    for name in _OWN_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 @contextmanager

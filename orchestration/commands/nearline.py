@@ -1,6 +1,5 @@
 """`freshet nearline`: the warm worker that keeps the lists of touched users fresh within seconds."""
 
-import logging
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestration.commands.console import Exit, HomeOption, err, settings_of
+from orchestration.commands.console import Exit, HomeOption, err, log_to_stderr, settings_of
 
 if TYPE_CHECKING:
     from assets.batch_report import BatchReport
@@ -26,7 +25,7 @@ def nearline(
 ) -> None:
     """Take events in as they come and renew the lists of the users they touch, until Ctrl-C."""
     settings = settings_of(home)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    log_to_stderr()
     with err().status("preparing the home folder"):
         from orchestration.home import open_lake, prepare_home
 
