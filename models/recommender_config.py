@@ -131,10 +131,16 @@ class RecommenderConfig:
             known["retrievers"] = tuple(known["retrievers"])
         return cls(**known)
 
-    def reason_to_skip(self, name: str, catalogue: Catalogue, log: InteractionLog) -> str | None:
-        """Why a configured retriever cannot be fitted on this catalogue and log, or None when it can."""
+    def reason_to_rest(self, name: str) -> str | None:
+        """Why a configured retriever has nothing to do with these settings, whatever the data; None when it has."""
         if name == "repeat" and self.exclude_seen:
             return "items of the history are left out (exclude_seen), so nothing is recommended again"
+        return None
+
+    def reason_to_skip(self, name: str, catalogue: Catalogue, log: InteractionLog) -> str | None:
+        """Why a configured retriever cannot be fitted on this catalogue and log, or None when it can."""
+        if (reason := self.reason_to_rest(name)) is not None:
+            return reason
         if name == "ease":
             return self.ease.reason_to_skip(log)
         if name == "user_knn":

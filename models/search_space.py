@@ -70,14 +70,15 @@ def space_of(config: RecommenderConfig, target: str) -> dict[str, Dimension]:
 
     Args:
         config: Its retrievers are searched.
-        target: `fusion` for all of them, or one.
+        target: `fusion` for all of them that have something to do, or one.
 
     Raises:
         ConfigurationError: the target is not configured, or has nothing to search.
     """
     if target != FUSION and target not in config.retrievers:
         raise ConfigurationError(f"search target {target!r} must be {FUSION} or one of {', '.join(config.retrievers)}")
-    sections = config.retrievers if target == FUSION else (target,)
+    at_work = [name for name in config.retrievers if config.reason_to_rest(name) is None]
+    sections = at_work if target == FUSION else [target]
     found = {f"{name}.{field}": one for name in sections for field, one in SPACE.get(name, {}).items()}
     if not found:
         raise ConfigurationError(f"{target} has no hyper-parameters in the search space; it has those of {list(SPACE)}")

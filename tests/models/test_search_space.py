@@ -26,6 +26,13 @@ def test_fusion_searches_the_configured_retrievers_and_a_target_itself_alone() -
     assert {name.split(".")[0] for name in space_of(CONFIG, "ease")} == {"ease"}
 
 
+def test_fusion_leaves_out_what_has_nothing_to_do() -> None:
+    table = {"retrievers": ["popularity", "repeat"]}
+    for exclude_seen, expected in ((True, {"popularity"}), (False, {"popularity", "repeat"})):
+        config = RecommenderConfig.from_dict({**table, "exclude_seen": exclude_seen})
+        assert {name.split(".")[0] for name in space_of(config, "fusion")} == expected
+
+
 def test_a_target_that_is_not_configured_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="'als' must be fusion or one of popularity, ease, sequence"):
         space_of(CONFIG, "als")
