@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +15,29 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 9464
 SWITCH_S = 0.0005
 """Seconds for which another thread of the worker may keep a batch waiting."""
+
+
+@dataclass
+class Taken:
+    """What a worker has taken in so far."""
+
+    rows: int = 0
+    accepted: int = 0
+    quarantined: int = 0
+    duplicate: int = 0
+    lists: int = 0
+
+    def add(self, batch: "BatchReport") -> None:
+        """Count one batch."""
+        self.rows += batch.counts.rows_in
+        self.accepted += batch.counts.accepted
+        self.quarantined += batch.counts.quarantined
+        self.duplicate += batch.counts.duplicate
+        self.lists += batch.users
+
+    def __str__(self) -> str:
+        counts = f"{self.accepted:,} accepted, {self.quarantined:,} in quarantine, {self.duplicate:,} repeated"
+        return f"{self.rows:,} rows taken in: {counts}; lists renewed: {self.lists:,}"
 
 
 def nearline(
@@ -40,7 +63,7 @@ def nearline(
 
     # A batch is many short calls that let other threads run; each must get its turn back sooner than after 5 ms.
     sys.setswitchinterval(SWITCH_S)
-    metrics = NearlineMetrics()
+    metrics, taken = NearlineMetrics(), Taken()
     with (
         stop_signal() as stop,
         kept_open(open_lake(settings).catalogue),
@@ -50,6 +73,7 @@ def nearline(
     ):
 
         def report(batch: "BatchReport") -> None:
+            taken.add(batch)
             notify(batch.snapshot, batch.lists)
             # Reports may wait; what they do not tell is not kept for them.
             reporter(replace(batch, lists=None))
@@ -65,3 +89,4 @@ def nearline(
     if not led:
         err().print("another worker leads; nothing was done")
         raise typer.Exit(Exit.ERROR)
+    err().print(str(taken))

@@ -55,6 +55,17 @@ def test_another_worker_takes_over_and_a_signal_ends_it_well(market: Any, start:
     assert fresh == _rows(market)
 
 
+def test_a_worker_that_takes_in_what_is_there_tells_what_it_did(market: Any) -> None:
+    rows = ["u01,i01,purchase,2026-01-04T01:00:00Z,1", "u01,i02,purchase,2026-01-04T02:00:00Z,1"]
+    market.land("0.csv", [*rows, rows[0], "u00,,view,2026-01-04T00:00:00Z,"])
+    words = [str(Path(sys.executable).with_name("freshet")), "nearline", "--once", "--port", "0"]
+    environment = {**os.environ, "FRESHET_HOME": str(market.settings.root), "FRESHET_SETTLE_SECONDS": "0"}
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=START_S, check=True)
+    said = ended.stderr.splitlines()
+    assert said[-1] == "4 rows taken in: 2 accepted, 1 in quarantine, 1 repeated; lists renewed: 1"
+    assert not [line for line in said if "alembic" in line or "faiss" in line]
+
+
 def _leader(market: Any) -> int:
     """Process that leads."""
     lease = nearline_lease(market.lake)
