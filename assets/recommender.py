@@ -1,7 +1,7 @@
 """The recommender: fitted on the past, weighed on the validation window, and fitted again on everything.
 
-The evaluated model never sees the test window; the production model, which serves, has the same settings and weights
-and sees all days. Both are in one artifact and one registered version.
+The evaluated model knows all days before the test window and none of it; the production model, which serves, has the
+same settings and weights and knows all days. Both are in one artifact and one registered version.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from assets.resources import ArtifactResource, DomainResource, EncoderResource, 
 
 if TYPE_CHECKING:
     from models.catalogue import Catalogue
+    from models.interactions import InteractionLog
     from models.recommender import OnStage, Recommender
     from models.registry import Registry
     from models.splitting import Split
@@ -27,11 +28,11 @@ CHALLENGER = "challenger_recommender"
 KIND = "recommender"
 MODEL_NAME = "freshet-recommender"
 EXPERIMENT = "freshet-recommender"
-EVALUATED, PRODUCTION = "evaluated", "production"
+WEIGHED, EVALUATED, PRODUCTION = "weighed", "evaluated", "production"
 
 RECIPES = {
     CHALLENGER: Recipe(
-        "1",
+        "2",
         tables=("features.training_interactions", "features.item_embeddings"),
         builds=("finetuned_encoder",),
         domain_keys=("recommender", "exclude_seen", "seed", "validation_share", "test_share"),
@@ -54,7 +55,7 @@ def split_of(lake: Lake, catalogue: "Catalogue", *, exclude_seen: bool) -> "Spli
     group_name="recommender",
     kinds={"pytorch", "mlflow"},
     owners=["team:ml"],
-    code_version="2",
+    code_version=RECIPES[CHALLENGER].code_version,
 )
 def challenger_recommender(
     context: AssetExecutionContext,
@@ -64,7 +65,7 @@ def challenger_recommender(
     registry: RegistryResource,
     encoder: EncoderResource,
 ) -> MaterializeResult[Any]:
-    """One bundle: retrievers and fusion weights, as evaluated and as refitted on everything for production."""
+    """One bundle: retrievers and fusion weights, fitted before the test window to be judged, on everything to serve."""
     chosen = domain.domain
     with recorded_build(lake.lake, chosen, CHALLENGER, RECIPES[CHALLENGER]) as build:
         build.as_of = data_as_of(lake.lake)
@@ -86,24 +87,28 @@ def challenger_recommender(
             "registered_version": version,
             "as_of": build.as_of.isoformat(),
             "snapshot": build.snapshot,
-            "weights": fitted.evaluated.weights,
-            "seconds": fitted.evaluated.seconds,
-            "skipped": fitted.evaluated.skipped,
-            "validation_ndcg": fitted.evaluated.validation_ndcg or 0.0,
+            "weights": fitted.weighed.weights,
+            "seconds": fitted.weighed.seconds,
+            "skipped": fitted.weighed.skipped,
+            "validation_ndcg": fitted.weighed.validation_ndcg or 0.0,
         }
     )
 
 
 @dataclass(frozen=True)
 class FittedRecommender:
-    """The recommender that the evaluation sees, and the one that serves."""
+    """One recommender at three moments: each is fitted on all that was known then."""
 
+    weighed: "Recommender"
+    """Before the validation window, on which its weights were chosen."""
     evaluated: "Recommender"
+    """Before the test window: as fresh for the evaluation as the one in production is for its readers."""
     production: "Recommender"
+    """At the end of the data."""
 
 
 def fit_challenger(lake: Lake, domain: Domain, work: Path, *, on_stage: "OnStage | None" = None) -> FittedRecommender:
-    """Fit on the training split, weigh on validation, and fit again on everything.
+    """Fit on the training split and weigh on validation; fit again before the test window, and on everything.
 
     Args:
         lake: With the features of the last build.
@@ -117,24 +122,24 @@ def fit_challenger(lake: Lake, domain: Domain, work: Path, *, on_stage: "OnStage
     config = RecommenderConfig.from_dict({"exclude_seen": domain.exclude_seen, **domain.recommender})
     catalogue = read_catalogue(lake)
     split = split_of(lake, catalogue, exclude_seen=domain.exclude_seen)
-    evaluated = Recommender.fit(
+    weighed = Recommender.fit(
         split.train,
         split.validation,
         catalogue,
         config,
         seed=domain.seed,
         on_stage=on_stage,
-        checkpoint_folder=work / EVALUATED,
+        checkpoint_folder=work / WEIGHED,
     )
-    everything = read_log(lake, catalogue)
-    production = evaluated.refit(
-        everything, catalogue, seed=domain.seed, on_stage=on_stage, checkpoint_folder=work / PRODUCTION
-    )
-    return FittedRecommender(evaluated, production)
+
+    def refitted(log: "InteractionLog", name: str) -> "Recommender":
+        return weighed.refit(log, catalogue, seed=domain.seed, on_stage=on_stage, checkpoint_folder=work / name)
+
+    return FittedRecommender(weighed, refitted(split.refit, EVALUATED), refitted(read_log(lake, catalogue), PRODUCTION))
 
 
 def store_recommender(fitted: FittedRecommender, artifacts: ArtifactResource) -> str:
-    """Put both recommenders into the artifact store as one artifact and return its version."""
+    """Put what is evaluated and what serves into the artifact store as one artifact and return its version."""
     with artifacts.store.scratch() as folder:
         fitted.evaluated.save(folder / EVALUATED)
         fitted.production.save(folder / PRODUCTION)
@@ -149,14 +154,14 @@ def register(registry: "Registry", fitted: FittedRecommender, folder: Path, vers
     from models.recommender_pyfunc import RecommenderModel
 
     example = pd.DataFrame({"history": [orjson.dumps(fitted.production.catalogue.item_ids[:2].tolist()).decode()]})
-    evaluated = fitted.evaluated
+    weighed = fitted.weighed
     with registry.run(EXPERIMENT, f"recommender {version}", fingerprint=version, tags=tags) as run:
-        run.log_parameters(_flat(asdict(evaluated.config)))
-        run.log_metrics({f"weight_{name}": weight for name, weight in evaluated.weights.items()})
-        run.log_metrics({f"seconds_{name}": seconds for name, seconds in evaluated.seconds.items()})
-        if evaluated.validation_ndcg is not None:
-            run.log_metrics({"validation_ndcg": evaluated.validation_ndcg})
-        run.log_curve(sequence_curve(evaluated))
+        run.log_parameters(_flat(asdict(weighed.config)))
+        run.log_metrics({f"weight_{name}": weight for name, weight in weighed.weights.items()})
+        run.log_metrics({f"seconds_{name}": seconds for name, seconds in weighed.seconds.items()})
+        if weighed.validation_ndcg is not None:
+            run.log_metrics({"validation_ndcg": weighed.validation_ndcg})
+        run.log_curve(sequence_curve(weighed))
         registered = registry.register(
             MODEL_NAME,
             folder,

@@ -93,7 +93,7 @@ def assess(
         DataError: the split leaks, or the challenger has seen the test window.
     """
     catalogue, test, new_users = challenger.catalogue, split.test, split.new_users
-    check_no_leakage(split.train, test, catalogue=catalogue, exclude_seen=rules.exclude_seen)
+    check_no_leakage(split.refit, test, catalogue=catalogue, exclude_seen=rules.exclude_seen)
     if most_users is not None:
         test, new_users = (holdout.sample(most_users, seed=seed) for holdout in (test, new_users))
     for recommender in [challenger, *([champion] if champion is not None else [])]:
@@ -127,7 +127,7 @@ def assess(
 def fitted_content(catalogue: Catalogue, split: Split, config: ContentConfig, *, seed: int) -> ContentRetriever:
     """A content retriever on the catalogue's embeddings."""
     content = ContentRetriever(config)
-    content.fit(split.train, catalogue, seed=seed)
+    content.fit(split.refit, catalogue, seed=seed)
     return content
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from assets.evaluation import (
 )
 from assets.lake import Lake, append_frame
 from assets.model_inputs import read_catalogue
-from assets.recommender import CHALLENGER, EVALUATED, KIND, split_of
+from assets.recommender import CHALLENGER, EVALUATED, KIND, fit_challenger, split_of
 from assets.resources import ArtifactResource, EncoderResource
 from models.errors import DataError
 from models.recommender import Recommender
@@ -62,11 +63,12 @@ def record(lake: Lake, asset: str, version: str) -> None:
 
 
 def store_challenger(lake: Lake, store: ArtifactStore, folder: Path, retrievers: tuple[str, ...]) -> str:
-    """Fit on the training part, as the asset does, and record it as the challenger."""
+    """Fit before the test window, as the asset does, and record it as the challenger."""
     catalogue = read_catalogue(lake)
     split = split_of(lake, catalogue, exclude_seen=True)
-    fitted = Recommender.fit(split.train, split.validation, catalogue, RecommenderConfig(retrievers=retrievers), seed=0)
-    fitted.save(folder / EVALUATED)
+    config = RecommenderConfig(retrievers=retrievers)
+    weighed = Recommender.fit(split.train, split.validation, catalogue, config, seed=0)
+    weighed.refit(split.refit, catalogue, seed=0).save(folder / EVALUATED)
     version = store.put(folder, KIND)
     record(lake, CHALLENGER, version)
     return version
@@ -86,6 +88,14 @@ def encoder() -> EncoderResource:
 def filled(lake: Lake) -> Lake:
     fill(lake)
     return lake
+
+
+def test_what_is_evaluated_knows_all_days_before_the_test_and_none_of_it(filled: Lake, tmp_path: Path) -> None:
+    domain = replace(DOMAIN, recommender={"retrievers": ["popularity", "co_occurrence"]})
+    fitted = fit_challenger(filled, domain, tmp_path)
+    days = [int(one.item_counts.sum()) / USERS for one in (fitted.weighed, fitted.evaluated, fitted.production)]
+    assert days == [3, 4, 5]
+    assert fitted.evaluated.weights == fitted.production.weights == fitted.weighed.weights
 
 
 def test_report_accepts_a_first_model_that_beats_popularity(
