@@ -125,7 +125,9 @@ def run(
         begun = time.perf_counter()
         alone[name] = new_retriever(name, config, None)
         alone[name].fit(split.train, catalogue, seed=seed)
-        say(f"{name}: {time.perf_counter() - begun:.1f} s")
+        auc = getattr(alone[name], "auc", None)
+        told = "" if auc is None else f", AUC {auc:.3f} on interactions that it was not fitted on"
+        say(f"{name}: {time.perf_counter() - begun:.1f} s{told}")
     validation = judge_all(fitted, alone, split.validation, split, data, seed, arguments)
     served = fitted
     if arguments.refit:
