@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from encoder_vectors import Stages, add_encoder_arguments, train_stages
+from even_fusion import evenly_fused
 from landed_data import LandedData
 from result_tables import table, with_difference
 from run_facts import write_results
@@ -116,9 +117,7 @@ def parse() -> argparse.Namespace:
 def variants(whole: Recommender, setting: Setting) -> Iterator[tuple[str, Recommender]]:
     """What was removed, and the recommender without it."""
     validation, seed, config = setting.split.validation, setting.seed, setting.config
-    even = whole.with_retrievers(whole.retrievers, validation, seed=seed)
-    even.use_weights(dict.fromkeys(whole.retrievers, 1 / len(whole.retrievers)))
-    yield "fusion: fitted weights", even
+    yield "fusion: fitted weights", evenly_fused(whole)
     for name in whole.retrievers:
         kept = {other: retriever for other, retriever in whole.retrievers.items() if other != name}
         if name != "popularity":  # what new users get; a recommender is never without it

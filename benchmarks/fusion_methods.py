@@ -15,6 +15,7 @@ from typing import Any
 
 from dataset_arguments import add_dataset_arguments, dataset_file, load_dataset
 from encoder_vectors import add_encoder_arguments, train_stages
+from even_fusion import evenly_fused
 from landed_data import LandedData
 from result_tables import table, with_difference, with_interval
 from run_facts import write_results
@@ -110,9 +111,7 @@ def measure(fitted: Recommender, split: Split, data: LandedData, *, seed: int) -
 def fused_by(method: str, fitted: Recommender, split: Split, *, seed: int) -> Recommender:
     """The same retrievers with a fusion of this method, fitted on the validation users."""
     if method == EVEN:
-        even = fitted.with_retrievers(fitted.retrievers, split.validation, seed=seed)
-        even.use_weights(dict.fromkeys(fitted.retrievers, 1 / len(fitted.retrievers)))
-        return even
+        return evenly_fused(fitted)
     fusion = replace(fitted.config.fusion, method=method)
     return fitted.with_retrievers(fitted.retrievers, split.validation, seed=seed, fusion=fusion)
 
